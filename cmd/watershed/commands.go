@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"golang.org/x/sync/errgroup"
+
+	"watershed/cmd/watershed/camera"
+	"watershed/cmd/watershed/config"
+)
+
+type serveCmd struct {
+	Config string `short:"c" help:"Configuration file (watershed.yaml if that is there)."`
+}
+
+func (c *serveCmd) Run(ctx context.Context) error {
+	cfg, err := config.Load(c.Config)
+	if err != nil {
+		return err
+	}
+	n, err := openNode(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return n.run(ctx)
+}
+
+type demoCmd struct {
+	Cameras int    `short:"n" default:"6" help:"Synthetic cameras."`
+	Listen  string `default:"127.0.0.1:8080" help:"HTTP address; a loopback one, because the demo lets everybody do everything."`
+}
+
+func (c *demoCmd) Run(ctx context.Context) error {
+	farm, err := camera.New(camera.Config{N: c.Cameras, Listen: "127.0.0.1:0"})
+	if err != nil {
+		return err
+	}
+	cfg := config.Default()
+	cfg.HTTP.Listen = c.Listen
+	cfg.Streams = map[string]config.Stream{}
+	for i := range c.Cameras {
+		cfg.Streams[fmt.Sprintf("cam%d", i)] = config.Stream{Public: true, Source: farm.URL(i)}
+	}
+	n, err := openNode(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return farm.Run(ctx) })
+	g.Go(func() error { return n.run(ctx) })
+	fmt.Printf("http://%s/watch/cam0\n", c.Listen)
+	return g.Wait()
+}
+
+type cameraCmd struct {
+	N       int    `short:"n" default:"1" help:"Cameras, cam0 to camN-1."`
+	Listen  string `default:":18554" help:"RTSP address."`
+	Clip    string `help:"Clip that all show: river (720p, 2 Mb/s), coast, lake, bframes (360p). The first three in turn if left out."`
+	Control string `help:"HTTP address for faults on demand: GET / lists, PUT /cam0 {\"stop\":true}."`
+}
+
+func (c *cameraCmd) Run(ctx context.Context) error {
+	farm, err := camera.New(camera.Config{N: c.N, Listen: c.Listen, Clip: c.Clip})
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return farm.Run(ctx) })
+	if c.Control != "" {
+		srv := &http.Server{Addr: c.Control, Handler: farm.Control()}
+		g.Go(func() error {
+			if err := srv.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+		g.Go(func() error { <-ctx.Done(); return srv.Close() })
+	}
+	for i := range c.N {
+		fmt.Println(farm.URL(i))
+	}
+	return g.Wait()
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"watershed/cmd/watershed/config"
+	"watershed/sfu"
+	"watershed/sfu/id"
+	"watershed/sfu/ingest/rtsp"
+	"watershed/sfu/leg"
+	"watershed/signaling"
+)
+
+// node is everything of one process, joined.
+type node struct {
+	cfg  config.Config
+	log  *slog.Logger
+	sfu  *sfu.SFU
+	sig  *signaling.Server
+	http net.Listener
+}
+
+func newLog(c config.Log) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		return nil, fmt.Errorf("log.level: %w", err)
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, o)), nil
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, o)), nil
+}
+
+// openNode opens every port; what it opened is closed again when something fails.
+func openNode(ctx context.Context, cfg config.Config) (*node, error) {
+	log, err := newLog(cfg.Log)
+	if err != nil {
+		return nil, err
+	}
+	n := &node{cfg: cfg, log: log}
+	shards := cfg.WebRTC.Shards
+	if shards == 0 {
+		shards = runtime.NumCPU()
+	}
+	port, err := leg.Listen(ctx, leg.Config{Listen: cfg.WebRTC.Listen, Shards: shards, Public: cfg.WebRTC.Public, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	n.sfu = sfu.New(sfu.Config{
+		Port: port, Log: log,
+		Pullers: map[string]sfu.Puller{"rtsp": rtsp.Pull, "rtsps": rtsp.Pull},
+	})
+	n.sig = signaling.New(signaling.Config{SFU: n.sfu, Node: "n1", Log: log})
+	if n.http, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
+		return nil, fmt.Errorf("http.listen: %w", err)
+	}
+	for name, s := range cfg.Streams {
+		full, _ := id.ParseStream(name) // config.Check has seen it
+		n.sfu.Declare(full, s.Spec())
+	}
+	return n, nil
+}
+
+// run serves until ctx ends.
+func (n *node) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.sfu.Run(ctx) })
+	srv := &http.Server{Handler: n.sig.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	g.Go(func() error {
+		if err := srv.Serve(n.http); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.Background(), 4*time.Second)
+		defer cancel()
+		if srv.Shutdown(grace) != nil {
+			return srv.Close()
+		}
+		return nil
+	})
+	return g.Wait()
+}

@@ -1,0 +1,278 @@
+// Package codec reads access units: is this one a keyframe, which configuration does it carry, when is it decoded.
+package codec
+
+import (
+	"bytes"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/av1"
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/vp8"
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/vp9"
+
+	"watershed/sfu/media"
+)
+
+// Parser follows one encoding of a track. One goroutine uses it.
+type Parser struct {
+	cfg     *media.Config
+	lastPTS int64
+	reorder bool // the parameter sets allow pictures out of order
+	h264DTS *h264.DTSExtractor
+	h265DTS *h265.DTSExtractor
+	lastDTS int64
+	started bool
+}
+
+// NewParser starts from what is known before the first frame: the codec and clock at least, parameter sets if
+// the source announced them.
+func NewParser(cfg media.Config) *Parser {
+	p := &Parser{cfg: &cfg}
+	p.readParameters()
+	return p
+}
+
+// Config is the configuration in force. It changes identity, and Version, when the source changes.
+func (p *Parser) Config() *media.Config { return p.cfg }
+
+// Parse prepares one access unit: parameter sets are learned and put before every keyframe, delimiters removed.
+// The result may be empty: nothing to forward.
+func (p *Parser) Parse(units [][]byte) (out [][]byte, keyframe bool) {
+	switch p.cfg.Codec {
+	case media.H264:
+		return p.parseNAL(units, h264NAL)
+	case media.H265:
+		return p.parseNAL(units, h265NAL)
+	case media.AV1:
+		return p.parseAV1(units)
+	case media.VP8:
+		key := len(units) > 0 && vp8.IsRandomAccess(units[0])
+		if key && len(units[0]) >= 10 { // RFC 6386 section 9.1
+			u := units[0]
+			p.resize(int(u[6])|int(u[7]&0x3f)<<8, int(u[8])|int(u[9]&0x3f)<<8)
+		}
+		return units, key
+	case media.VP9:
+		var h vp9.Header
+		if len(units) == 0 || h.Unmarshal(units[0]) != nil {
+			return units, false
+		}
+		key := !h.ShowExistingFrame && !h.NonKeyFrame
+		if key {
+			p.resize(h.Width(), h.Height())
+		}
+		return units, key
+	}
+	return units, true // every audio frame can be decoded by itself
+}
+
+// DTS of an access unit that was shown at pts. A source that knows its decoding times need not ask. The result never decreases.
+func (p *Parser) DTS(units [][]byte, pts int64) int64 {
+	if p.started && pts < p.lastPTS && p.cfg.Codec.Kind() == media.Video && !p.cfg.BFrames {
+		p.change(func(c *media.Config) { c.BFrames = true })
+	}
+	dts := pts
+	var err error
+	if p.reorder {
+		switch p.cfg.Codec {
+		case media.H264:
+			if p.h264DTS == nil {
+				p.h264DTS = &h264.DTSExtractor{}
+				p.h264DTS.Initialize()
+			}
+			dts, err = p.h264DTS.Extract(units, pts)
+			if err != nil {
+				p.h264DTS = nil
+			}
+		case media.H265:
+			if p.h265DTS == nil {
+				p.h265DTS = &h265.DTSExtractor{}
+				p.h265DTS.Initialize()
+			}
+			dts, err = p.h265DTS.Extract(units, pts)
+			if err != nil {
+				p.h265DTS = nil
+			}
+		}
+	}
+	if err != nil {
+		dts = pts
+	}
+	if p.started && dts <= p.lastDTS {
+		dts = p.lastDTS + 1
+	}
+	p.lastPTS, p.lastDTS, p.started = pts, dts, true
+	return dts
+}
+
+// Restart forgets times, not parameters: the source's clock started anew.
+func (p *Parser) Restart() { p.started, p.h264DTS, p.h265DTS = false, nil, nil }
+
+// nalRole is what a NAL unit is to us.
+type nalRole uint8
+
+const (
+	slice nalRole = iota
+	keySlice
+	vps
+	sps
+	pps
+	delimiter
+	other
+)
+
+func h264NAL(nal []byte) nalRole {
+	switch h264.NALUType(nal[0] & 0x1f) {
+	case h264.NALUTypeIDR:
+		return keySlice
+	case h264.NALUTypeSPS:
+		return sps
+	case h264.NALUTypePPS:
+		return pps
+	case h264.NALUTypeAccessUnitDelimiter:
+		return delimiter
+	case h264.NALUTypeNonIDR, h264.NALUTypeDataPartitionA, h264.NALUTypeDataPartitionB, h264.NALUTypeDataPartitionC:
+		return slice
+	}
+	return other
+}
+
+func h265NAL(nal []byte) nalRole {
+	if len(nal) < 2 {
+		return delimiter
+	}
+	switch t := h265.NALUType(nal[0] >> 1 & 0x3f); {
+	case t >= h265.NALUType_BLA_W_LP && t <= h265.NALUType_CRA_NUT:
+		return keySlice
+	case t == h265.NALUType_VPS_NUT:
+		return vps
+	case t == h265.NALUType_SPS_NUT:
+		return sps
+	case t == h265.NALUType_PPS_NUT:
+		return pps
+	case t == h265.NALUType_AUD_NUT:
+		return delimiter
+	case t < 32:
+		return slice
+	}
+	return other
+}
+
+func (p *Parser) parseNAL(units [][]byte, role func([]byte) nalRole) (out [][]byte, keyframe bool) {
+	out = make([][]byte, 0, len(units)+3)
+	out = append(out, nil, nil, nil) // room for parameter sets
+	v, s, q := p.cfg.VPS, p.cfg.SPS, p.cfg.PPS
+	picture := false
+	for _, nal := range units {
+		if len(nal) == 0 {
+			continue
+		}
+		switch role(nal) {
+		case vps:
+			v = nal
+		case sps:
+			s = nal
+		case pps:
+			q = nal
+		case delimiter:
+		case keySlice:
+			keyframe, picture = true, true
+			out = append(out, nal)
+		case slice:
+			picture = true
+			out = append(out, nal)
+		default:
+			out = append(out, nal)
+		}
+	}
+	p.setParameters(v, s, q)
+	out = out[3:]
+	if !picture {
+		return nil, false
+	}
+	if !keyframe {
+		return out, false
+	}
+	if p.cfg.SPS == nil || p.cfg.PPS == nil { // nobody could decode it
+		return nil, false
+	}
+	sets := make([][]byte, 0, 3)
+	for _, ps := range [][]byte{p.cfg.VPS, p.cfg.SPS, p.cfg.PPS} {
+		if ps != nil {
+			sets = append(sets, ps)
+		}
+	}
+	return append(sets, out...), true
+}
+
+func (p *Parser) setParameters(v, s, q []byte) {
+	if bytes.Equal(v, p.cfg.VPS) && bytes.Equal(s, p.cfg.SPS) && bytes.Equal(q, p.cfg.PPS) {
+		return
+	}
+	p.change(func(c *media.Config) {
+		c.VPS, c.SPS, c.PPS = bytes.Clone(v), bytes.Clone(s), bytes.Clone(q)
+		c.BFrames = false
+	})
+	p.readParameters()
+	p.Restart()
+}
+
+// readParameters fills in what the parameter sets say, in place: only on a Config that nobody has seen.
+func (p *Parser) readParameters() {
+	c := p.cfg
+	p.reorder = false
+	switch {
+	case c.Codec == media.H264 && c.SPS != nil:
+		var s h264.SPS
+		if s.Unmarshal(c.SPS) == nil {
+			c.Width, c.Height, c.FPS = s.Width(), s.Height(), s.FPS()
+			p.reorder = s.PicOrderCntType != 2 && s.ProfileIdc != 66 &&
+				(s.VUI == nil || s.VUI.BitstreamRestriction == nil || s.VUI.BitstreamRestriction.MaxNumReorderFrames > 0)
+		}
+	case c.Codec == media.H265 && c.SPS != nil:
+		var s h265.SPS
+		if s.Unmarshal(c.SPS) == nil {
+			c.Width, c.Height, c.FPS = s.Width(), s.Height(), s.FPS()
+			n := len(s.MaxNumReorderPics)
+			p.reorder = n == 0 || s.MaxNumReorderPics[n-1] > 0
+		}
+	case c.Codec == media.AV1 && c.SequenceHeader != nil:
+		var s av1.SequenceHeader
+		if s.Unmarshal(c.SequenceHeader) == nil {
+			c.Width, c.Height = s.Width(), s.Height()
+		}
+	}
+}
+
+func (p *Parser) parseAV1(units [][]byte) (out [][]byte, keyframe bool) {
+	for _, obu := range units {
+		if len(obu) == 0 {
+			continue
+		}
+		switch av1.OBUType(obu[0] >> 3 & 0x0f) {
+		case av1.OBUTypeTemporalDelimiter:
+			continue
+		case av1.OBUTypeSequenceHeader:
+			keyframe = true
+			if !bytes.Equal(obu, p.cfg.SequenceHeader) {
+				p.change(func(c *media.Config) { c.SequenceHeader = bytes.Clone(obu) })
+				p.readParameters()
+			}
+		}
+		out = append(out, obu)
+	}
+	return out, keyframe
+}
+
+func (p *Parser) resize(w, h int) {
+	if w != p.cfg.Width || h != p.cfg.Height {
+		p.change(func(c *media.Config) { c.Width, c.Height = w, h })
+	}
+}
+
+func (p *Parser) change(edit func(*media.Config)) {
+	c := *p.cfg
+	c.Version++
+	edit(&c)
+	p.cfg = &c
+}

@@ -1,0 +1,32 @@
+// Package sfu is the media plane of one node: frames in, frames out, no HTTP, no users.
+//
+// # Actors
+//
+// A Stream is what is watched; it outlives its sources. It has at most one video and one audio Track, each with
+// Layers, and each layer has a ring (package ring) of recent frames. A Session is one connection of one source. It is opened with Stream.Begin, and
+// its Writers, one a layer, are the sink in which every ingest adapter ends. A Viewer is one subscriber's transport (package leg) with Slots that carry one track
+// each; WHEP has two, a room's viewer as many as it negotiated. A shard owns viewers and sends to them.
+//
+// # Who owns what
+//
+//   - A Writer belongs to its adapter's goroutine. It alone appends to its layer's ring.
+//   - A shard is one goroutine (shard.run) with its own socket and batch. It owns its viewers' slots, their numbering, and the
+//     list of slots on each layer (tap). Others post to its mailbox; nobody else touches what it owns.
+//   - A Stream's mutex guards its spec, its state and its lists of tracks, and is never held over a call elsewhere.
+//   - Feed supervisors (Stream.supervise), one goroutine a pulled feed, run adapters and try again.
+//   - The watchdog (SFU.watch) marks streams whose frames stopped.
+//
+// # The path of a packet
+//
+//	adapter             Writer.Write(access unit)
+//	codec.Parser        parameter sets, keyframe?, decoding time
+//	timeline.Clock      the source's time becomes the stream's
+//	rtpfmt              packets, cut to equal size
+//	ring.Append         one writer; immutable from here
+//	mailbox             one wake-up for each shard that has viewers on the layer
+//	shard.burst         for viewer: for frame: for packet: number, seal
+//	udpbatch            one GSO message a viewer, one sendmmsg for many viewers
+//
+// A viewer who joins is first sent what the ring holds since the last keyframe, in small portions with squeezed timestamps
+// (catchup.go), and then sits in the tap's list. Feedback is read by the port's goroutines and posted to the viewer's shard.
+package sfu

@@ -1,0 +1,237 @@
+package sfu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// Feed pulls a stream's inputs: the first healthy one, again and again.
+type Feed struct {
+	Stream *Stream
+	inputs []string
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu     sync.Mutex // guards what follows
+	active int        // input in use, -1 when none
+	tries  int
+}
+
+// FeedStatus tells how a pulled source does.
+type FeedStatus struct {
+	Inputs []string // without credentials
+	Active int      // index of the input in use, -1 when none
+	Tries  int      // attempts since the last success
+}
+
+func (f *Feed) status() FeedStatus {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := FeedStatus{Active: f.active, Tries: f.tries}
+	for _, in := range f.inputs {
+		s.Inputs = append(s.Inputs, Redact(in))
+	}
+	return s
+}
+
+// Redact removes the credentials of a URL and everything of one that cannot be read.
+func Redact(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "(unreadable URL)"
+	}
+	u.User = nil
+	if q := u.Query(); q.Has("passphrase") || q.Has("key") || q.Has("password") || q.Has("token") {
+		for _, k := range []string{"passphrase", "key", "password", "token"} {
+			if q.Has(k) {
+				q.Set(k, "xxxxx")
+			}
+		}
+		u.RawQuery = q.Encode()
+	}
+	return u.String()
+}
+
+func (st *Stream) startFeed(spec Spec) {
+	ctx, cancel := context.WithCancel(st.sfu.ctx)
+	f := &Feed{Stream: st, cancel: cancel, done: make(chan struct{}), active: -1}
+	for _, in := range spec.Inputs {
+		f.inputs = append(f.inputs, in.High)
+	}
+	st.mu.Lock()
+	st.feeds = append(st.feeds, f)
+	st.mu.Unlock()
+	st.sfu.tasks.Go(func() {
+		defer close(f.done)
+		f.supervise(ctx)
+	})
+}
+
+// stop ends the feed and waits for its adapter.
+func (f *Feed) stop() {
+	f.cancel()
+	<-f.done
+}
+
+// Retry delays: quick at first, because most cameras are back at once; long enough later not to hammer a dead network.
+const (
+	firstDelay   = 250 * time.Millisecond
+	longestDelay = 8 * time.Second
+	watchedDelay = 500 * time.Millisecond // at most, while somebody watches and the host answers
+	healthy      = 5 * time.Second        // a session that lasted so long starts the delays anew
+)
+
+// supervise keeps the feed's stream supplied until ctx ends.
+func (f *Feed) supervise(ctx context.Context) {
+	st := f.Stream
+	delay := firstDelay
+	for input := 0; ; {
+		if !f.awaitDemand(ctx) {
+			return
+		}
+		began := time.Now()
+		err := f.pull(ctx, input)
+		if ctx.Err() != nil {
+			return
+		}
+		if errors.Is(err, errNoDemand) {
+			st.setState(Idle, NoReason, "")
+			delay, input = firstDelay, 0
+			continue
+		}
+		reason := Classify(err)
+		st.setState(Offline, reason, err.Error())
+		if time.Since(began) > healthy {
+			delay, input = firstDelay, 0
+		} else {
+			input = (input + 1) % len(f.inputs)
+		}
+		f.pause(ctx, delay, reason)
+		delay = min(2*delay, longestDelay)
+	}
+}
+
+// awaitDemand waits until the stream is wanted; false when ctx ends.
+func (f *Feed) awaitDemand(ctx context.Context) bool {
+	for {
+		changed := f.Stream.Changed()
+		if ok, _, _ := f.Stream.wanted(time.Now()); ok {
+			return ctx.Err() == nil
+		}
+		f.Stream.setState(Idle, NoReason, "")
+		changed = f.Stream.Changed()
+		if ok, _, _ := f.Stream.wanted(time.Now()); ok {
+			return ctx.Err() == nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+var errNoDemand = errors.New("nobody watches")
+
+// pull runs the adapter of one input until it fails or nobody wants it.
+func (f *Feed) pull(ctx context.Context, input int) error {
+	u, err := url.Parse(f.inputs[input])
+	if err != nil {
+		return &SourceError{ReasonSource, fmt.Errorf("input %d: the URL cannot be read", input+1)}
+	}
+	puller := f.Stream.sfu.cfg.Pullers[u.Scheme]
+	if puller == nil {
+		return &SourceError{ReasonSource, fmt.Errorf("input %d: no way to pull %q URLs", input+1, u.Scheme)}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var watcher sync.WaitGroup
+	watcher.Go(func() { f.endWithoutDemand(ctx, cancel) })
+	defer watcher.Wait()
+	defer cancel(nil)
+	f.note(input, false)
+	defer f.note(-1, true)
+	if s := f.Stream.Status().State; s != Stalled {
+		f.Stream.setState(Starting, NoReason, "")
+	}
+	err = puller(ctx, u, f)
+	if errors.Is(context.Cause(ctx), errNoDemand) {
+		return errNoDemand
+	}
+	if err == nil {
+		err = &SourceError{ReasonSource, errors.New("the source ended the session")}
+	}
+	return err
+}
+
+func (f *Feed) endWithoutDemand(ctx context.Context, cancel context.CancelCauseFunc) {
+	for {
+		changed := f.Stream.Changed()
+		ok, _, again := f.Stream.wanted(time.Now())
+		if !ok {
+			cancel(errNoDemand)
+			return
+		}
+		var expire <-chan time.Time
+		if again > 0 {
+			t := time.NewTimer(again)
+			defer t.Stop()
+			expire = t.C
+		}
+		select {
+		case <-changed:
+		case <-expire:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (f *Feed) note(active int, failed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.active = active
+	if failed {
+		f.tries++
+	}
+}
+
+// Begin opens the feed's session on its stream: what a Puller calls once it knows the tracks.
+func (f *Feed) Begin(o SessionOptions) (*Session, []*Writer, error) {
+	f.mu.Lock()
+	f.tries = 0
+	f.mu.Unlock()
+	return f.Stream.Begin(o)
+}
+
+// pause waits before the next try; less when somebody begins to watch meanwhile.
+func (f *Feed) pause(ctx context.Context, delay time.Duration, reason Reason) {
+	deadline := time.Now().Add(delay/2 + rand.N(delay/2+1)) // jitter: cameras behind one switch come back together
+	for {
+		changed := f.Stream.Changed()
+		wait := time.Until(deadline)
+		if _, watched, _ := f.Stream.wanted(time.Now()); watched && hostAnswers(reason) {
+			wait = min(wait, watchedDelay)
+			deadline = time.Now().Add(wait)
+		}
+		if wait <= 0 {
+			return
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-changed:
+			t.Stop()
+			continue
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+		return
+	}
+}

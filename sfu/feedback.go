@@ -1,0 +1,218 @@
+package sfu
+
+import (
+	"encoding/binary"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtcp"
+
+	"watershed/sfu/timeline"
+)
+
+const (
+	reportInterval = time.Second // sender reports; lip sync is as good as the newest
+	reportSlices   = 20          // viewers are reported in turns, so that a thousand do not come at once
+)
+
+// report is what the peer tells of its reception.
+type report struct {
+	lost    atomic.Uint32 // fraction of 256
+	rttNano atomic.Int64
+	remb    atomic.Uint64 // bits a second
+	nacks   atomic.Uint64
+	plis    atomic.Uint64
+}
+
+// Quality is what a viewer's reports say.
+type Quality struct {
+	Loss  float64 // fraction of the last report interval
+	RTT   time.Duration
+	REMB  float64 // bits a second, 0 if never told
+	NACKs uint64  // packets asked for again
+	PLIs  uint64
+}
+
+// Quality of the viewer's reception.
+func (v *Viewer) Quality() Quality {
+	return Quality{
+		Loss: float64(v.report.lost.Load()) / 256, RTT: time.Duration(v.report.rttNano.Load()),
+		REMB: float64(v.report.remb.Load()), NACKs: v.report.nacks.Load(), PLIs: v.report.plis.Load(),
+	}
+}
+
+func (v *Viewer) feedback(compound []byte) {
+	packets, err := rtcp.Unmarshal(compound)
+	if err != nil {
+		return
+	}
+	for _, p := range packets {
+		switch p := p.(type) {
+		case *rtcp.TransportLayerNack:
+			v.nack(p)
+		case *rtcp.PictureLossIndication:
+			v.pictureLost(p.MediaSSRC)
+		case *rtcp.FullIntraRequest:
+			for _, e := range p.FIR {
+				v.pictureLost(e.SSRC)
+			}
+		case *rtcp.ReceiverReport:
+			v.received(p)
+		case *rtcp.ReceiverEstimatedMaximumBitrate:
+			v.report.remb.Store(uint64(p.Bitrate))
+		}
+	}
+}
+
+func (v *Viewer) slotBySSRC(ssrc uint32) *Slot {
+	i := slices.IndexFunc(v.Slots, func(sl *Slot) bool { return sl.ssrc == ssrc })
+	if i < 0 {
+		return nil
+	}
+	return v.Slots[i]
+}
+
+func (v *Viewer) received(rr *rtcp.ReceiverReport) {
+	for _, r := range rr.Reports {
+		if v.slotBySSRC(r.SSRC) == nil {
+			continue
+		}
+		v.report.lost.Store(uint32(r.FractionLost))
+		if r.LastSenderReport != 0 { // RFC 3550 section 6.4.1: units of 1/65536 s
+			rtt := ntpMiddle(time.Now()) - r.LastSenderReport - r.Delay
+			if rtt < 1<<20 { // 16 s; more is nonsense
+				v.report.rttNano.Store(int64(rtt) * int64(time.Second) >> 16)
+			}
+		}
+	}
+}
+
+func (v *Viewer) pictureLost(ssrc uint32) {
+	v.report.plis.Add(1)
+	if sl := v.slotBySSRC(ssrc); sl != nil {
+		v.post(sl.repair)
+	}
+}
+
+// repairInterval between repeated GOPs: a decoder that asks again within it is still working on the last.
+const repairInterval = time.Second
+
+// repair brings a decoder that lost track back: by a fresh keyframe where the source can make one, else by the cached GOP.
+func (sl *Slot) repair() {
+	t := sl.tap
+	if t == nil || t.layer.RequestKeyframe() || time.Since(sl.repeated) < repairInterval || !slices.Contains(t.slots, sl) {
+		return
+	}
+	sl.repeated = time.Now()
+	sl.lastSent = sl.repeated
+	l := t.layer
+	sl.tap = nil
+	t.slots = without(t.slots, sl)
+	sl.viewer.shard.join(sl, l)
+}
+
+// nackBudget keeps repeats from drowning what is new.
+type nackBudget struct {
+	window time.Time
+	left   int
+}
+
+// repeats allowed a viewer in 100 ms: 160 packets are 15 Mb/s, more than any loss that repeating can mend.
+const repeatsPerWindow = 160
+
+func (b *nackBudget) take(now time.Time) bool {
+	if now.Sub(b.window) > 100*time.Millisecond {
+		b.window, b.left = now, repeatsPerWindow
+	}
+	b.left--
+	return b.left >= 0
+}
+
+func (v *Viewer) nack(n *rtcp.TransportLayerNack) {
+	sl := v.slotBySSRC(n.MediaSSRC)
+	if sl == nil {
+		return
+	}
+	var seqs []uint16
+	for _, pair := range n.Nacks {
+		seqs = append(seqs, pair.PacketList()...)
+		if len(seqs) > repeatsPerWindow {
+			break
+		}
+	}
+	v.report.nacks.Add(uint64(len(seqs)))
+	v.post(func() { sl.resend(seqs) })
+}
+
+// resend answers NACKs from the ring, as RTX with fresh sequence numbers; without RTX nothing is repeated, because one SRTP index
+// is never sealed twice.
+func (sl *Slot) resend(seqs []uint16) {
+	s := sl.viewer.shard
+	if sl.rtxPT == 0 || !sl.viewer.leg.Aim(s.batch) {
+		return
+	}
+	now := time.Now()
+	for _, seq := range seqs {
+		l, in, ok := sl.numbers.Reverse(seq)
+		if !ok || !sl.nacks.take(now) {
+			continue
+		}
+		f, i := l.ring.Find(in)
+		if f == nil {
+			continue
+		}
+		sl.viewer.leg.SealRTX(s.batch, f.Packets[i], sl.rtxPT, sl.rtxSeq, sl.timestamp(f), sl.rtx, seq)
+		sl.rtxSeq++
+		s.stats.Retransmits.Add(1)
+	}
+}
+
+// report sends sender reports to the viewers whose turn it is.
+func (s *shard) report(now time.Time, slice int) {
+	for v := range s.viewers {
+		if int(v.joined.UnixNano()/int64(reportInterval/reportSlices))%reportSlices == slice {
+			s.sendReports(v, now)
+		}
+	}
+}
+
+func (s *shard) sendReports(v *Viewer, now time.Time) {
+	if !v.leg.Aim(s.batch) {
+		return
+	}
+	var buf [8 * 28]byte
+	out := buf[:0]
+	for _, sl := range v.Slots {
+		if sl.tap == nil || !sl.sentAny || len(out) == cap(out) {
+			continue
+		}
+		out = sl.appendReport(out, now)
+	}
+	if len(out) > 0 {
+		v.leg.SealRTCP(s.batch, out)
+	}
+}
+
+// appendReport writes a sender report without reception blocks (RFC 3550 section 6.4.1). All tracks of a stream share its timeline, so the
+// timeline's position now is what goes beside the wall clock: that is lip sync.
+func (sl *Slot) appendReport(b []byte, now time.Time) []byte {
+	position := sl.stream.line.At(now)
+	ts := uint32(timeline.Ticks(position, sl.clockRate)) + sl.tsOffset
+	ntp := ntpTime(now)
+	b = append(b, 0x80, 200, 0, 6)
+	b = binary.BigEndian.AppendUint32(b, sl.ssrc)
+	b = binary.BigEndian.AppendUint64(b, ntp)
+	b = binary.BigEndian.AppendUint32(b, ts)
+	b = binary.BigEndian.AppendUint32(b, uint32(sl.packets.Load()))
+	return binary.BigEndian.AppendUint32(b, uint32(sl.octets.Load()))
+}
+
+// ntpTime is seconds since 1900 in 32.32 fixed point (RFC 3550 section 4).
+func ntpTime(t time.Time) uint64 {
+	sec := uint64(t.Unix() + 2208988800)
+	frac := uint64(t.Nanosecond()) << 32 / uint64(time.Second)
+	return sec<<32 | frac
+}
+
+func ntpMiddle(t time.Time) uint32 { return uint32(ntpTime(t) >> 16) }

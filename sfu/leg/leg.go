@@ -1,0 +1,350 @@
+// Package leg is a viewer's transport below PeerConnection: ICE-lite (RFC 8445 section 2.5), DTLS-SRTP (RFC 5764) and SRTCP over the
+// node's one media port.
+//
+// A full PeerConnection costs a viewer some fourteen goroutines, a hundred kilobytes and a microsecond a packet
+// on its way through locks that only a bidirectional endpoint needs. A viewer here is answered, never dialled: the node
+// has a public port, so it need not check candidates itself, and it owns the order in which packets leave. What remains is
+// short: answer STUN, finish a DTLS handshake, seal.
+//
+// Port reads its sockets (one goroutine each) and knows legs by ICE user name and by peer address. STUN and SRTCP are
+// handled where they are read; DTLS goes to the leg's own handshake goroutine, which ends with the handshake. A ready Leg's outgoing
+// side (Seal, SealRTCP) belongs to one goroutine, the shard. Everything that no leg claims goes to the PeerConnections of
+// publishers, through UDPConn and the TCP listener.
+package leg
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	"github.com/pion/rtp"
+	"github.com/pion/srtp/v3"
+
+	"watershed/sfu/id"
+	"watershed/sfu/media"
+	"watershed/sfu/udpbatch"
+)
+
+// Remote is what the peer's SDP says of its transport.
+type Remote struct {
+	Ufrag, Password string
+	Fingerprint     string // sha-256, as in a=fingerprint: upper-case hex with colons
+}
+
+// Handler is told what happens to a leg. Calls come from the port's goroutines and must not block.
+type Handler interface {
+	Ready(l *Leg)                 // keys are there: Seal may be called
+	RTCP(l *Leg, compound []byte) // decrypted and authenticated; valid during the call
+	Closed(l *Leg, reason error)  // once, also when it never was ready
+}
+
+// Reasons for which a leg ends by itself.
+var (
+	ErrHandshake = errors.New("the DTLS handshake did not finish in 15 s")
+	ErrConsent   = errors.New("no sign of life for 30 s (RFC 7675 consent)")
+	ErrClosed    = errors.New("closed")
+)
+
+const (
+	handshakeTimeout = 15 * time.Second // from the offer: browsers give up ICE at about this time, too
+	consentTimeout   = 30 * time.Second // RFC 7675 section 5.1
+)
+
+// Leg is one peer's transport.
+type Leg struct {
+	Ufrag, Password string // ours, for the answer
+
+	port    *Port
+	remote  Remote
+	handler Handler
+
+	born     time.Time
+	lastSeen atomic.Int64 // Unix seconds of the last authenticated datagram
+	path     atomic.Pointer[path]
+	dtlsIn   chan []byte
+	done     chan struct{}
+
+	mu       sync.Mutex // guards what follows; never held over a call to the handler
+	closed   bool
+	starting bool
+	dtls     *dtls.Conn
+	srtcpIn  *srtp.Context
+	rtcpBuf  []byte
+
+	out    *srtp.Context // owned by whoever owns the outgoing side, after Ready
+	header rtp.Header    // scratch of Seal
+	Dead   atomic.Bool   // set once the leg is closed: the owner of the outgoing side stops
+}
+
+// path is how datagrams reach the peer now.
+type path struct {
+	peer netip.AddrPort
+	conn int // index of the socket that hears it
+	addr udpbatch.Addr
+	tcp  *tcpConn
+}
+
+// New makes a leg that waits for its peer's first STUN check.
+func (p *Port) New(remote Remote, h Handler) *Leg {
+	l := &Leg{
+		Ufrag: id.Random(5), Password: id.Random(20),
+		port: p, remote: remote, handler: h, born: time.Now(),
+		dtlsIn: make(chan []byte, 16), done: make(chan struct{}),
+	}
+	l.lastSeen.Store(time.Now().Unix())
+	p.add(l)
+	return l
+}
+
+// Restart gives the leg new ICE credentials (RFC 8445 section 9): the peer changes networks, keys and media stay.
+func (l *Leg) Restart(ufrag, password string) {
+	l.port.rename(l, id.Random(5), id.Random(20), Remote{Ufrag: ufrag, Password: password, Fingerprint: l.remote.Fingerprint})
+}
+
+// Shard is the index of the socket that hears the peer; it sends from there, too.
+func (l *Leg) Shard() int {
+	if p := l.path.Load(); p != nil {
+		return p.conn
+	}
+	return 0
+}
+
+// Peer is the address that the peer is reached at, and whether by TCP.
+func (l *Leg) Peer() (addr netip.AddrPort, tcp bool) {
+	if p := l.path.Load(); p != nil {
+		return p.peer, p.tcp != nil
+	}
+	return netip.AddrPort{}, false
+}
+
+// overhead is the most that SRTP or SRTCP add: an AES-GCM tag of 16 bytes, SRTCP's index of 4.
+const overhead = 20
+
+// Seal encrypts a packet with this viewer's header fields into the batch. One SRTP index must never be used twice: seq
+// grows by one with every call for an SSRC.
+func (l *Leg) Seal(b *udpbatch.Batch, pkt media.Packet, pt uint8, seq uint16, ts, ssrc uint32) int {
+	buf := b.Space(len(pkt) + overhead)
+	plain := buf[:len(pkt)]
+	copy(plain, pkt)
+	plain[1] = pkt[1]&0x80 | pt
+	putHeader(plain, seq, ts, ssrc)
+	return l.seal(b, buf, plain)
+}
+
+// SealRTX encrypts a retransmission: the original sequence number, then the original payload (RFC 4588 section 4).
+func (l *Leg) SealRTX(b *udpbatch.Batch, pkt media.Packet, pt uint8, seq uint16, ts, ssrc uint32, original uint16) int {
+	n := len(pkt) + 2
+	buf := b.Space(n + overhead)
+	plain := buf[:n]
+	copy(plain, pkt[:media.HeaderLen])
+	plain[1] = pkt[1]&0x80 | pt
+	putHeader(plain, seq, ts, ssrc)
+	plain[12], plain[13] = byte(original>>8), byte(original)
+	copy(plain[14:], pkt.Payload())
+	return l.seal(b, buf, plain)
+}
+
+func putHeader(p []byte, seq uint16, ts, ssrc uint32) {
+	p[2], p[3] = byte(seq>>8), byte(seq)
+	p[4], p[5], p[6], p[7] = byte(ts>>24), byte(ts>>16), byte(ts>>8), byte(ts)
+	p[8], p[9], p[10], p[11] = byte(ssrc>>24), byte(ssrc>>16), byte(ssrc>>8), byte(ssrc)
+}
+
+func (l *Leg) seal(b *udpbatch.Batch, buf, plain []byte) int {
+	sealed, err := l.out.EncryptRTP(buf, plain, &l.header)
+	if err != nil { // 2^48 packets under one key
+		l.Close(fmt.Errorf("seal: %w", err))
+		return 0
+	}
+	return l.emit(b, sealed)
+}
+
+// SealRTCP encrypts a compound RTCP packet into the batch.
+func (l *Leg) SealRTCP(b *udpbatch.Batch, compound []byte) int {
+	sealed, err := l.out.EncryptRTCP(b.Space(len(compound) + overhead)[:0], compound, nil)
+	if err != nil {
+		return 0
+	}
+	return l.emit(b, sealed)
+}
+
+// Aim points the batch at this leg's peer; false when there is nobody to send to.
+func (l *Leg) Aim(b *udpbatch.Batch) bool {
+	p := l.path.Load()
+	if p == nil || l.Dead.Load() {
+		return false
+	}
+	if p.tcp == nil {
+		b.To(p.addr)
+	}
+	return true
+}
+
+func (l *Leg) emit(b *udpbatch.Batch, sealed []byte) int {
+	p := l.path.Load()
+	if p.tcp != nil {
+		p.tcp.queue(sealed)
+	} else {
+		b.Commit(len(sealed))
+	}
+	return len(sealed)
+}
+
+// Close ends the leg; the peer is told by a DTLS alert.
+func (l *Leg) Close(reason error) {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return
+	}
+	l.closed = true
+	d := l.dtls
+	close(l.done)
+	l.mu.Unlock()
+	l.Dead.Store(true)
+	if d != nil {
+		go d.Close() // says close_notify; it may wait for its own goroutines
+	}
+	l.port.remove(l)
+	l.handler.Closed(l, reason)
+}
+
+// expired reports why the leg should end at this time, or nil.
+func (l *Leg) expired(now time.Time) error {
+	l.mu.Lock()
+	ready := l.srtcpIn != nil
+	l.mu.Unlock()
+	switch {
+	case !ready && now.Sub(l.born) > handshakeTimeout:
+		return ErrHandshake
+	case now.Unix()-l.lastSeen.Load() > int64(consentTimeout/time.Second):
+		return ErrConsent
+	}
+	return nil
+}
+
+// handshake runs DTLS as the server, once the peer's address is known.
+func (l *Leg) handshake() {
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+	defer cancel()
+	conn, err := dtls.ServerWithOptions(&dtlsPipe{leg: l}, pipeAddr{}, l.port.dtlsOptions(l.verify)...)
+	if err == nil {
+		l.mu.Lock()
+		l.dtls = conn
+		closed := l.closed
+		l.mu.Unlock()
+		if closed {
+			conn.Close()
+			return
+		}
+		err = conn.HandshakeContext(ctx)
+	}
+	if err == nil {
+		err = l.keys(conn)
+	}
+	if err != nil {
+		l.Close(fmt.Errorf("DTLS handshake: %w", err))
+		return
+	}
+	l.handler.Ready(l)
+	l.awaitClose(conn)
+}
+
+// awaitClose lets the peer end the leg by DTLS close_notify.
+func (l *Leg) awaitClose(conn *dtls.Conn) {
+	buf := make([]byte, maxFrame) // no data channel: nothing but the end is expected
+	for {
+		if _, err := conn.Read(buf); err != nil {
+			l.Close(ErrClosed)
+			return
+		}
+	}
+}
+
+// verify is the whole authentication of a WebRTC peer: its certificate has the fingerprint that signaling
+// brought (RFC 8122 section 6.2).
+func (l *Leg) verify(certs [][]byte, _ [][]*x509.Certificate) error {
+	if len(certs) == 0 {
+		return errors.New("peer sent no certificate")
+	}
+	got := Fingerprint(certs[0])
+	if subtle.ConstantTimeCompare([]byte(got), []byte(strings.ToUpper(l.remote.Fingerprint))) != 1 {
+		return errors.New("peer's certificate does not have the fingerprint of its SDP")
+	}
+	return nil
+}
+
+// Fingerprint of a DER certificate as SDP writes it.
+func Fingerprint(der []byte) string {
+	sum := sha256.Sum256(der)
+	h := strings.ToUpper(hex.EncodeToString(sum[:]))
+	var b strings.Builder
+	for i := 0; i < len(h); i += 2 {
+		if i > 0 {
+			b.WriteByte(':')
+		}
+		b.WriteString(h[i : i+2])
+	}
+	return b.String()
+}
+
+func (l *Leg) keys(conn *dtls.Conn) error {
+	state, ok := conn.ConnectionState()
+	if !ok {
+		return errors.New("no connection state")
+	}
+	profile, ok := conn.SelectedSRTPProtectionProfile()
+	if !ok {
+		return errors.New("peer takes none of our SRTP profiles")
+	}
+	cfg := srtp.Config{Profile: srtp.ProtectionProfile(profile)}
+	if err := cfg.ExtractSessionKeysFromDTLS(&state, false); err != nil {
+		return err
+	}
+	k := cfg.Keys
+	out, err := srtp.CreateContext(k.LocalMasterKey, k.LocalMasterSalt, cfg.Profile)
+	if err != nil {
+		return err
+	}
+	in, err := srtp.CreateContext(k.RemoteMasterKey, k.RemoteMasterSalt, cfg.Profile, srtp.SRTCPReplayProtection(64))
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.out, l.srtcpIn = out, in
+	return nil
+}
+
+// receiveRTCP handles one protected RTCP datagram.
+func (l *Leg) receiveRTCP(datagram []byte) {
+	l.mu.Lock()
+	if l.srtcpIn == nil || l.closed {
+		l.mu.Unlock()
+		return
+	}
+	plain, err := l.srtcpIn.DecryptRTCP(l.rtcpBuf[:0], datagram, nil)
+	if err == nil {
+		l.rtcpBuf = nil // lent until the handler returns
+	}
+	l.mu.Unlock()
+	if err != nil {
+		l.port.rejected.Add(1)
+		return
+	}
+	l.lastSeen.Store(time.Now().Unix())
+	l.handler.RTCP(l, plain)
+	l.mu.Lock()
+	l.rtcpBuf = plain
+	l.mu.Unlock()
+}

@@ -1,0 +1,251 @@
+package leg
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/stun/v4"
+	"golang.org/x/sync/errgroup"
+
+	"watershed/sfu/udpbatch"
+)
+
+// Config of a media port.
+type Config struct {
+	Listen string       // host:port, for UDP and TCP alike
+	Shards int          // sockets on the UDP port
+	Public []netip.Addr // addresses to announce in the place of the interfaces': a 1:1 NAT's outside
+	Log    *slog.Logger
+}
+
+// Port is the node's one media port.
+type Port struct {
+	cfg         Config
+	conns       []*udpbatch.Conn
+	tcp         net.Listener
+	foreign     *foreignUDP
+	foreignTCP  *foreignTCP
+	certificate tls.Certificate
+	fingerprint string
+	tasks       sync.WaitGroup
+	rejected    atomic.Uint64 // datagrams with a wrong key
+
+	mu      sync.RWMutex // guards the two maps
+	byUfrag map[string]*Leg
+	byPeer  map[netip.AddrPort]*Leg
+}
+
+// Listen opens the port.
+func Listen(ctx context.Context, cfg Config) (*Port, error) {
+	cert, err := newCertificate()
+	if err != nil {
+		return nil, err
+	}
+	conns, err := udpbatch.Listen(ctx, cfg.Listen, max(1, cfg.Shards))
+	if err != nil {
+		return nil, err
+	}
+	p := &Port{
+		cfg: cfg, conns: conns, certificate: cert, fingerprint: Fingerprint(cert.Certificate[0]),
+		byUfrag: map[string]*Leg{}, byPeer: map[netip.AddrPort]*Leg{},
+	}
+	p.tcp, err = net.Listen("tcp", conns[0].LocalAddr().String())
+	if err != nil {
+		for _, c := range conns {
+			c.Close()
+		}
+		return nil, fmt.Errorf("media port %s/tcp: %w", cfg.Listen, err)
+	}
+	p.foreign = newForeignUDP(p)
+	p.foreignTCP = newForeignTCP(p.tcp.Addr())
+	return p, nil
+}
+
+// Fingerprint of the certificate that all legs present.
+func (p *Port) Fingerprint() string { return p.fingerprint }
+
+// Certificate that all legs present.
+func (p *Port) Certificate() tls.Certificate { return p.certificate }
+
+// Conns are the sockets; a leg's Shard is an index into them.
+func (p *Port) Conns() []*udpbatch.Conn { return p.conns }
+
+// Rejected counts datagrams whose authentication failed.
+func (p *Port) Rejected() uint64 { return p.rejected.Load() }
+
+// Legs counts the legs there are.
+func (p *Port) Legs() int {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return len(p.byUfrag)
+}
+
+// Run reads the port until ctx ends, then closes every leg and socket.
+func (p *Port) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range p.conns {
+		g.Go(func() error { return p.readUDP(ctx, i) })
+	}
+	g.Go(func() error { return p.acceptTCP(ctx) })
+	g.Go(func() error { p.expire(ctx); return nil })
+	g.Go(func() error {
+		<-ctx.Done()
+		p.shutdown()
+		return nil
+	})
+	err := g.Wait()
+	p.tasks.Wait()
+	return err
+}
+
+func (p *Port) shutdown() {
+	for _, l := range p.legs() {
+		l.Close(ErrClosed)
+	}
+	p.foreign.Close()
+	p.foreignTCP.Close()
+	p.tcp.Close()
+	for _, c := range p.conns {
+		c.Close()
+	}
+}
+
+func (p *Port) legs() []*Leg {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	all := make([]*Leg, 0, len(p.byUfrag))
+	for _, l := range p.byUfrag {
+		all = append(all, l)
+	}
+	return all
+}
+
+func (p *Port) expire(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, l := range p.legs() {
+				if err := l.expired(now); err != nil {
+					l.Close(err)
+				}
+			}
+		}
+	}
+}
+
+func (p *Port) readUDP(ctx context.Context, i int) error {
+	buf := make([]byte, 2048)
+	conn := p.conns[i]
+	for {
+		n, from, err := conn.Read(buf)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			continue // an ICMP error of some peer, told by the socket
+		}
+		if !p.receive(buf[:n], from, &path{peer: from, conn: i}) {
+			p.foreign.deliver(buf[:n], from)
+		}
+	}
+}
+
+// receive gives a datagram to its leg; false when no leg claims it. The first byte tells what it is (RFC 7983 section 7).
+func (p *Port) receive(datagram []byte, from netip.AddrPort, via *path) bool {
+	if len(datagram) == 0 {
+		return true
+	}
+	if datagram[0] < 4 && stun.IsMessage(datagram) {
+		m, ok := decodeSTUN(datagram)
+		if !ok {
+			return false
+		}
+		l := p.leg(ufragOf(m))
+		if l == nil {
+			return false
+		}
+		if via.tcp == nil {
+			via.addr = p.conns[via.conn].Addr(from)
+		}
+		l.answerSTUN(m, via)
+		return true
+	}
+	p.mu.RLock()
+	l := p.byPeer[from]
+	p.mu.RUnlock()
+	if l == nil {
+		return false
+	}
+	switch b := datagram[0]; {
+	case b >= 20 && b <= 63:
+		select {
+		case l.dtlsIn <- append([]byte(nil), datagram...):
+		default: // a flood; DTLS repeats itself
+		}
+	case b >= 128 && b <= 191 && len(datagram) > 1 && datagram[1] >= 192 && datagram[1] <= 223: // RFC 5761 section 4
+		l.receiveRTCP(datagram)
+	}
+	return true
+}
+
+func (p *Port) leg(ufrag string) *Leg {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.byUfrag[ufrag]
+}
+
+func (p *Port) add(l *Leg) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.byUfrag[l.Ufrag] = l
+}
+
+func (p *Port) rename(l *Leg, ufrag, password string, remote Remote) {
+	p.mu.Lock()
+	delete(p.byUfrag, l.Ufrag)
+	p.byUfrag[ufrag] = l
+	p.mu.Unlock()
+	l.mu.Lock()
+	l.Ufrag, l.Password, l.remote = ufrag, password, remote
+	l.mu.Unlock()
+}
+
+func (p *Port) remove(l *Leg) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.byUfrag, l.Ufrag)
+	if via := l.path.Load(); via != nil && p.byPeer[via.peer] == l {
+		delete(p.byPeer, via.peer)
+	}
+}
+
+// route makes datagrams from the path's peer the leg's.
+func (p *Port) route(l *Leg, via *path) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if old := l.path.Load(); old != nil && p.byPeer[old.peer] == l {
+		delete(p.byPeer, old.peer)
+	}
+	p.byPeer[via.peer] = l
+	l.path.Store(via)
+}
+
+func (p *Port) sendOn(via *path, datagram []byte) {
+	if via.tcp != nil {
+		via.tcp.queue(datagram)
+		return
+	}
+	p.conns[via.conn].Send(datagram, via.peer) // a lost STUN answer is asked for again
+}

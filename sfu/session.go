@@ -1,0 +1,263 @@
+package sfu
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"watershed/sfu/codec"
+	"watershed/sfu/media"
+	"watershed/sfu/rtpfmt"
+	"watershed/sfu/timeline"
+)
+
+// TrackSpec is one encoding that a source brings.
+type TrackSpec struct {
+	Label  string // of the layer; "" is "main"
+	Config media.Config
+}
+
+// SessionOptions say how a source behaves.
+type SessionOptions struct {
+	Tracks   []TrackSpec        // video layers best first
+	Keyframe func(label string) // asks the source for a keyframe; nil for cameras, which cannot be asked
+	Pushed   bool               // somebody publishes: not one of the stream's own inputs
+	Takeover bool               // replace another publisher
+	Kicked   func(reason error) // told when the session must end: taken over, stream gone
+	Name     string             // of the publisher or the input, for people; no credentials
+}
+
+// Session is one connection of one source to a stream.
+type Session struct {
+	stream *Stream
+	clock  *timeline.Session
+	pushed bool
+	opts   SessionOptions
+	began  time.Time
+
+	last   atomic.Int64 // Unix nanoseconds of the last frame
+	media  atomic.Bool
+	closed atomic.Bool
+}
+
+// Begin opens a session and a Writer for each of its tracks, in order; nil for those whose codec is not known here. A stream
+// has one session at a time. Its layers stay when the codec is the same, so viewers go on where they were.
+func (st *Stream) Begin(o SessionOptions) (*Session, []*Writer, error) {
+	s := &Session{stream: st, clock: st.line.Session(), pushed: o.Pushed, opts: o, began: time.Now()}
+	s.last.Store(s.began.UnixNano())
+	st.mu.Lock()
+	old := st.session
+	switch {
+	case st.ended:
+		st.mu.Unlock()
+		return nil, nil, ErrStreamGone
+	case o.Pushed && len(st.spec.Inputs) > 0:
+		st.mu.Unlock()
+		return nil, nil, ErrPulled
+	case old != nil && o.Pushed && !o.Takeover:
+		st.mu.Unlock()
+		return nil, nil, ErrBusy
+	}
+	st.session = s
+	writers, slots := st.adoptLocked(s, o.Tracks)
+	st.notifyLocked()
+	st.mu.Unlock()
+	if old != nil {
+		old.kick(ErrTakenOver)
+	}
+	st.setState(Starting, NoReason, "")
+	for _, sl := range slots {
+		sl.reselect()
+	}
+	if !slices.ContainsFunc(writers, func(w *Writer) bool { return w != nil }) {
+		s.Close(&SourceError{ReasonCodec, ErrNotSupported})
+		return nil, nil, &SourceError{ReasonCodec, ErrNotSupported}
+	}
+	return s, writers, nil
+}
+
+// adoptLocked makes the stream's tracks and layers those of the session, keeping what fits.
+func (st *Stream) adoptLocked(s *Session, specs []TrackSpec) ([]*Writer, []*Slot) {
+	var layers [3][]*Layer
+	writers := make([]*Writer, len(specs))
+	for i, spec := range specs {
+		if spec.Config.Codec == 0 || spec.Config.ClockRate == 0 {
+			continue
+		}
+		if spec.Label == "" {
+			spec.Label = "main"
+		}
+		parser := codec.NewParser(spec.Config)
+		kind := spec.Config.Codec.Kind()
+		if st.tracks[kind] == nil {
+			st.tracks[kind] = &Track{Kind: kind, Stream: st}
+		}
+		l := st.reuse(st.tracks[kind], spec.Label, parser.Config())
+		l.keyframes.set(s.opts.Keyframe)
+		layers[kind] = append(layers[kind], l)
+		writers[i] = newWriter(s, l, parser)
+	}
+	for kind, t := range st.tracks {
+		if t == nil {
+			continue
+		}
+		if len(layers[kind]) == 0 {
+			st.tracks[kind] = nil
+			continue
+		}
+		l := layers[kind]
+		for _, old := range t.Layers() { // a conversion notices by itself when its source went away
+			if old.Converted {
+				l = append(l, old)
+			}
+		}
+		t.layers.Store(&l)
+	}
+	slots := make([]*Slot, 0, len(st.slots))
+	for sl := range st.slots {
+		slots = append(slots, sl)
+	}
+	return writers, slots
+}
+
+func (st *Stream) reuse(t *Track, label string, cfg *media.Config) *Layer {
+	for _, l := range t.Layers() {
+		if l.Label == label && l.Codec == cfg.Codec && l.Config().ClockRate == cfg.ClockRate && !l.Converted {
+			return l
+		}
+	}
+	return st.newLayer(t, label, cfg, false)
+}
+
+// Close ends the session; the stream waits for its next one, viewers stay. The reason is shown to people.
+func (s *Session) Close(reason error) {
+	if s.closed.Swap(true) {
+		return
+	}
+	st := s.stream
+	st.mu.Lock()
+	mine := st.session == s
+	if mine {
+		st.session = nil
+		for _, t := range st.tracks {
+			if t == nil {
+				continue
+			}
+			for _, l := range t.Layers() {
+				l.keyframes.set(nil)
+			}
+		}
+	}
+	st.mu.Unlock()
+	if mine && s.pushed {
+		st.setState(Offline, ReasonWaiting, "the publisher left")
+	}
+}
+
+// kick tells the adapter to end.
+func (s *Session) kick(reason error) {
+	s.Close(reason)
+	if s.opts.Kicked != nil {
+		s.opts.Kicked(reason)
+	}
+}
+
+func (s *Session) lastFrame() time.Time { return time.Unix(0, s.last.Load()) }
+func (s *Session) gotMedia() bool       { return s.media.Load() }
+
+// Unit is one access unit as an adapter got it.
+type Unit struct {
+	Parts   [][]byte // NAL units without start codes, OBUs, or one element; kept, so not to be reused
+	PTS     int64    // ticks of the track's clock, from any zero that all tracks of the session share
+	DTS     int64    // as PTS; used only if HasDTS
+	HasDTS  bool
+	Arrival time.Time
+	Capture time.Time // the camera's clock, zero if unknown
+	Lost    bool      // something before this unit was lost
+}
+
+// Writer is where an adapter delivers one layer. One goroutine uses it.
+type Writer struct {
+	session    *Session
+	layer      *Layer
+	parser     *codec.Parser
+	clock      *timeline.Clock
+	packetizer *rtpfmt.Packetizer
+	fresh      bool // nothing written yet: start at a keyframe
+	jumped     bool // tell the next frame
+}
+
+func newWriter(s *Session, l *Layer, p *codec.Parser) *Writer {
+	w := &Writer{session: s, layer: l, parser: p, clock: s.clock.Clock(p.Config().ClockRate), fresh: true, jumped: true}
+	w.packetizer, _ = rtpfmt.New(l.Codec) // nil for codecs that WebRTC does not carry
+	return w
+}
+
+// Layer that the writer fills.
+func (w *Writer) Layer() *Layer { return w.layer }
+
+// Write delivers one access unit. Nothing before the first keyframe is forwarded: nobody could decode it. It fails only when the
+// session is over.
+func (w *Writer) Write(u Unit) error {
+	if w.session.closed.Load() {
+		return ErrTakenOver
+	}
+	parts, key := w.parser.Parse(u.Parts)
+	w.session.media.Store(true)
+	if len(parts) == 0 || w.fresh && !key {
+		return nil
+	}
+	if !u.HasDTS {
+		u.DTS = w.parser.DTS(parts, u.PTS)
+	}
+	at := w.clock.Map(u.PTS, u.DTS, u.Arrival)
+	cfg := w.parser.Config()
+	if cfg != w.layer.config.Load() {
+		w.layer.config.Store(cfg)
+	}
+	f := &media.Frame{
+		PTS: at.PTS, DTS: at.DTS, Server: at.Server.UnixNano(),
+		Keyframe: key, Discontinuity: at.Jump || w.jumped, Config: cfg, Units: parts,
+	}
+	if !u.Capture.IsZero() {
+		f.Capture = u.Capture.UnixNano()
+	}
+	for _, p := range parts {
+		f.Size += len(p)
+	}
+	if w.packetizer != nil {
+		f.Packets = w.packetizer.Packets(parts)
+	}
+	first := w.fresh
+	w.fresh, w.jumped = false, false
+	w.layer.append(f)
+	w.session.wrote(u.Arrival, first, w.layer)
+	return nil
+}
+
+// Session that the writer belongs to.
+func (w *Writer) Session() *Session { return w.session }
+
+// wrote notes a frame and makes the stream live with the first picture, or the first sound of a stream without pictures.
+func (s *Session) wrote(now time.Time, first bool, l *Layer) {
+	s.last.Store(now.UnixNano())
+	st := s.stream
+	st.mu.Lock()
+	live := st.state == Live || st.state == Degraded
+	hasVideo := st.tracks[media.Video] != nil
+	st.mu.Unlock()
+	if l.Converted || live && !first || hasVideo && l.Track.Kind != media.Video {
+		return
+	}
+	if cfg := l.Config(); cfg.BFrames {
+		st.setState(Degraded, ReasonBFrames, "pictures out of order: browsers need them converted")
+		return
+	}
+	if !live {
+		st.setState(Live, NoReason, "")
+	}
+}
+
+// String names the session for logs.
+func (s *Session) String() string { return fmt.Sprintf("%s by %s", s.stream.Name, s.opts.Name) }

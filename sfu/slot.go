@@ -1,0 +1,211 @@
+package sfu
+
+import (
+	"sync/atomic"
+	"time"
+
+	"watershed/sfu/answer"
+	"watershed/sfu/media"
+	"watershed/sfu/seqmap"
+	"watershed/sfu/timeline"
+	"watershed/sfu/udpbatch"
+)
+
+// Slot is one m-line of a viewer: a place that one track at a time is bound to.
+type Slot struct {
+	Mid  string
+	Kind media.Kind
+
+	viewer *Viewer
+	offer  answer.Media
+	ssrc   uint32
+	rtx    uint32
+
+	// The shard's own, from here on.
+	stream    *Stream
+	want      string // label of the layer asked for; "" is the best
+	tap       *tap
+	pt, rtxPT uint8
+	clockRate int
+	numbers   seqmap.Map[*Layer]
+	rtxSeq    uint16
+	tsOffset  uint32
+	lastTS    uint32
+	lastSent  time.Time
+	sentAny   bool
+	cursor    uint64 // frame to send next while catching up
+	allowance int    // packets that may be sent now while catching up
+	squeeze   squeeze
+	repeated  time.Time // last time a PLI was answered from the ring
+	nacks     nackBudget
+
+	layer   atomic.Pointer[Layer]
+	packets atomic.Uint64
+	octets  atomic.Uint64
+	missing atomic.Pointer[media.Codec] // nothing that the viewer can take; the stream's codec
+}
+
+// Layer that the slot gets now, or nil.
+func (sl *Slot) Layer() *Layer { return sl.layer.Load() }
+
+// Sent counts media packets and their payload bytes.
+func (sl *Slot) Sent() (packets, octets uint64) { return sl.packets.Load(), sl.octets.Load() }
+
+// send is the inner loop of everything: frames that follow each other, to one viewer.
+func (sl *Slot) send(b *udpbatch.Batch, frames []*media.Frame) {
+	l := sl.viewer.leg
+	if !l.Aim(b) {
+		return
+	}
+	packets, octets := 0, 0
+	for _, f := range frames {
+		seq := uint16(sl.numbers.Advance(f.FirstSeq, uint64(len(f.Packets))))
+		ts := sl.timestamp(f)
+		for _, p := range f.Packets {
+			octets += l.Seal(b, p, sl.pt, seq, ts, sl.ssrc)
+			seq++
+		}
+		packets += len(f.Packets)
+		sl.lastTS = ts
+	}
+	sl.sentAny = true
+	sl.packets.Add(uint64(packets))
+	sl.octets.Add(uint64(octets))
+	sl.viewer.shard.stats.Packets.Add(uint64(packets))
+}
+
+// timestamp of a frame as this slot sends it.
+func (sl *Slot) timestamp(f *media.Frame) uint32 {
+	if f.Number < sl.squeeze.until {
+		return sl.squeeze.end - uint32(sl.squeeze.until-1-f.Number)*sl.squeeze.step
+	}
+	return uint32(f.PTS) + sl.tsOffset
+}
+
+// start begins a stay on the tap's layer with the layer's packet seq.
+func (sl *Slot) start(seq uint64) {
+	l := sl.tap.layer
+	p := sl.offer.Codecs[l.Codec]
+	sl.pt, sl.rtxPT = p.PT, p.RTX
+	sl.clockRate = p.ClockRate
+	sl.numbers.Switch(l, seq)
+	sl.squeeze = squeeze{}
+	sl.layer.Store(l)
+}
+
+// Bind makes the slot carry the stream's track of its kind from now on; label asks for a layer, "" for the best that fits. A nil stream
+// empties the slot.
+func (sl *Slot) Bind(st *Stream, label string) {
+	sl.viewer.post(func() { sl.bind(st, label) })
+}
+
+func (sl *Slot) bind(st *Stream, label string) {
+	if sl.stream != nil && sl.stream != st {
+		sl.stream.forget(sl)
+	}
+	if sl.stream != st {
+		sl.leave()
+	}
+	sl.stream, sl.want = st, label
+	if st != nil && !st.remember(sl) {
+		sl.gone()
+		return
+	}
+	sl.choose()
+}
+
+// reselect is called by streams whose layers changed.
+func (sl *Slot) reselect() { sl.viewer.post(sl.choose) }
+
+// gone tells the slot that its stream ended.
+func (sl *Slot) gone() { sl.viewer.post(sl.viewer.streamGone) }
+
+// choose finds the layer that the slot should get and moves there.
+func (sl *Slot) choose() {
+	if sl.stream == nil || sl.viewer.leg.Dead.Load() {
+		return
+	}
+	l, have := sl.stream.pick(sl.Kind, sl.want, sl.takes)
+	if l == nil {
+		sl.missing.Store(have)
+	} else {
+		sl.missing.Store(nil)
+	}
+	if sl.tap != nil && sl.tap.layer == l {
+		return
+	}
+	sl.leave()
+	if l != nil {
+		sl.align(l)
+		sl.viewer.shard.join(sl, l)
+	}
+}
+
+// takes reports whether the viewer's offer has the codec for this slot.
+func (sl *Slot) takes(c media.Codec) bool {
+	_, ok := sl.offer.Codecs[c]
+	return ok
+}
+
+// align keeps timestamps growing when the slot moves to a layer of another timeline.
+func (sl *Slot) align(l *Layer) {
+	f := l.ring.Latest()
+	if !sl.sentAny || f == nil {
+		return
+	}
+	rate := sl.clockRate
+	passed := uint32(timeline.Ticks(time.Since(sl.lastSent), rate))
+	if ahead := int32(uint32(f.PTS) + sl.tsOffset - sl.lastTS); ahead <= 0 || ahead > int32(passed)+int32(rate) {
+		sl.tsOffset = sl.lastTS + max(passed, 1) - uint32(f.PTS)
+	}
+}
+
+func (sl *Slot) leave() {
+	if sl.tap != nil {
+		sl.lastSent = time.Now()
+		t := sl.tap
+		sl.tap = nil
+		t.remove(sl)
+	}
+	sl.layer.Store(nil)
+}
+
+// pick chooses a layer: the one asked for, else the best, of a codec that the viewer takes. Without one it returns the codec that
+// there is instead.
+func (st *Stream) pick(k media.Kind, label string, takes func(media.Codec) bool) (best *Layer, have *media.Codec) {
+	t := st.Track(k)
+	if t == nil {
+		return nil, nil
+	}
+	for _, l := range t.Layers() {
+		if !takes(l.Codec) || k == media.Video && l.Config().BFrames {
+			c := l.Codec
+			have = &c
+			continue
+		}
+		if l.Label == label {
+			return l, nil
+		}
+		if best == nil {
+			best = l
+		}
+	}
+	return best, have
+}
+
+// remember lets the stream tell the slot about its layers; false when the stream has ended.
+func (st *Stream) remember(sl *Slot) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.ended {
+		return false
+	}
+	st.slots[sl] = struct{}{}
+	return true
+}
+
+func (st *Stream) forget(sl *Slot) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	delete(st.slots, sl)
+}

@@ -1,0 +1,268 @@
+package sfu
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"watershed/sfu/id"
+	"watershed/sfu/media"
+	"watershed/sfu/timeline"
+)
+
+// Spec declares a stream.
+type Spec struct {
+	Public bool          // needs no token
+	Inputs []Input       // in order of preference; empty for a stream that is pushed
+	Demand bool          // pull only while somebody watches
+	Idle   time.Duration // after the last viewer, with Demand
+	Ladder []string      // rungs that FFmpeg makes
+	Record bool
+}
+
+// Input is one way to get a stream's media: a URL for each layer.
+type Input struct {
+	High string
+	Low  string // the camera's own sub-stream, pulled while somebody watches it
+}
+
+// Errors of a stream's life.
+var (
+	ErrStreamGone   = errors.New("the stream was removed")
+	ErrBusy         = errors.New("somebody publishes this stream already; send takeover=1 to replace them if you may")
+	ErrTakenOver    = errors.New("another publisher took over")
+	ErrPulled       = errors.New("this stream is pulled from its own source and cannot be published to")
+	ErrNotSupported = errors.New("no codec of this source is known here")
+)
+
+// Stream is what is watched. Its methods may be called from any goroutine.
+type Stream struct {
+	Name    id.Stream
+	Created time.Time
+
+	sfu  *SFU
+	line *timeline.Timeline
+
+	mu       sync.Mutex // guards what follows; not held over calls elsewhere
+	spec     Spec
+	feeds    []*Feed
+	session  *Session
+	state    State
+	reason   Reason
+	message  string // of the last failure, for people
+	since    time.Time
+	tracks   [3]*Track // by media.Kind
+	holds    map[string]int
+	held     int
+	released time.Time // when held became 0
+	slots    map[*Slot]struct{}
+	changed  chan struct{} // closed when any of this changes
+	ended    bool
+}
+
+func newStream(s *SFU, name id.Stream) *Stream {
+	now := time.Now()
+	return &Stream{
+		Name: name, Created: now, sfu: s, line: s.timeline(),
+		state: Offline, reason: ReasonWaiting, since: now,
+		holds: map[string]int{}, slots: map[*Slot]struct{}{}, changed: make(chan struct{}),
+	}
+}
+
+// Status is a snapshot of a stream for those who show it.
+type Status struct {
+	State   State
+	Reason  Reason
+	Message string
+	Since   time.Time
+	Spec    Spec
+	Viewers map[string]int // holders by what they are: "webrtc", "hls", ...
+	Tracks  []*Track
+	Feeds   []FeedStatus
+	Pushed  bool // a publisher is connected
+}
+
+// Status of the stream now.
+func (st *Stream) Status() Status {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	s := Status{
+		State: st.state, Reason: st.reason, Message: st.message, Since: st.since, Spec: st.spec,
+		Viewers: map[string]int{}, Pushed: st.session != nil && st.session.pushed,
+	}
+	for k, n := range st.holds {
+		s.Viewers[k] = n
+	}
+	for _, t := range st.tracks {
+		if t != nil {
+			s.Tracks = append(s.Tracks, t)
+		}
+	}
+	for _, f := range st.feeds {
+		s.Feeds = append(s.Feeds, f.status())
+	}
+	return s
+}
+
+// Track of a kind, or nil.
+func (st *Stream) Track(k media.Kind) *Track {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.tracks[k]
+}
+
+// Changed returns a channel that is closed when the stream's state or tracks next change.
+func (st *Stream) Changed() <-chan struct{} {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.changed
+}
+
+// notifyLocked wakes those who wait on Changed.
+func (st *Stream) notifyLocked() {
+	close(st.changed)
+	st.changed = make(chan struct{})
+}
+
+// Hold says that somebody watches, by some protocol. A stream on demand runs while it is held. The
+// returned function ends it; calling it twice does nothing.
+func (st *Stream) Hold(what string) (release func()) {
+	st.mu.Lock()
+	st.holds[what]++
+	st.held++
+	st.notifyLocked()
+	st.mu.Unlock()
+	var once sync.Once
+	return func() {
+		once.Do(func() {
+			st.mu.Lock()
+			defer st.mu.Unlock()
+			if st.holds[what]--; st.holds[what] == 0 {
+				delete(st.holds, what)
+			}
+			if st.held--; st.held == 0 {
+				st.released = time.Now()
+			}
+			st.notifyLocked()
+		})
+	}
+}
+
+// wanted reports whether sources should run, and if not yet or no longer, when to look again (zero: on the next change).
+func (st *Stream) wanted(now time.Time) (ok, watched bool, again time.Duration) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if !st.spec.Demand || st.held > 0 {
+		return true, st.held > 0, 0
+	}
+	if left := st.spec.Idle - now.Sub(st.released); !st.released.IsZero() && left > 0 {
+		return true, false, left
+	}
+	return false, false, 0
+}
+
+// WaitLive waits until the stream has shown a keyframe, or ctx ends.
+func (st *Stream) WaitLive(ctx context.Context) error {
+	for {
+		st.mu.Lock()
+		ok, changed, ended := st.state == Live || st.state == Degraded, st.changed, st.ended
+		st.mu.Unlock()
+		if ok {
+			return nil
+		}
+		if ended {
+			return ErrStreamGone
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (st *Stream) setState(s State, r Reason, message string) {
+	st.mu.Lock()
+	same := st.state == s && st.reason == r
+	if !same {
+		st.since = time.Now()
+	}
+	st.state, st.reason, st.message = s, r, message
+	if !same {
+		st.notifyLocked()
+	}
+	st.mu.Unlock()
+	if !same {
+		st.sfu.cfg.Log.Info("stream "+string(s), "stream", st.Name, "reason", r, "detail", message)
+		st.sfu.cfg.Changed(st)
+	}
+}
+
+// apply brings the stream to a spec: feeds whose URLs stay the same go on.
+func (st *Stream) apply(spec Spec) {
+	if spec.Demand && spec.Idle == 0 {
+		spec.Idle = 30 * time.Second
+	}
+	st.mu.Lock()
+	old := st.spec
+	st.spec = spec
+	same := slices.Equal(old.Inputs, spec.Inputs)
+	var stop []*Feed
+	if !same {
+		stop, st.feeds = st.feeds, nil
+	}
+	pulled := len(spec.Inputs) > 0
+	st.notifyLocked()
+	st.mu.Unlock()
+	for _, f := range stop {
+		f.stop()
+	}
+	if pulled && !same {
+		st.startFeed(spec)
+	}
+	if !pulled && len(stop) > 0 {
+		st.setState(Offline, ReasonWaiting, "")
+	}
+}
+
+// end stops everything of a removed stream.
+func (st *Stream) end() {
+	st.mu.Lock()
+	st.ended = true
+	feeds, session := st.feeds, st.session
+	slots := make([]*Slot, 0, len(st.slots))
+	for sl := range st.slots {
+		slots = append(slots, sl)
+	}
+	st.notifyLocked()
+	st.mu.Unlock()
+	for _, f := range feeds {
+		f.stop()
+	}
+	if session != nil {
+		session.kick(ErrStreamGone)
+	}
+	for _, sl := range slots {
+		sl.gone()
+	}
+}
+
+// stallAfter is how long a stream may show nothing before it counts as stalled: two seconds are 50 pictures, or 10 of the slowest camera.
+const stallAfter = 2 * time.Second
+
+func (st *Stream) checkStall(now time.Time) {
+	st.mu.Lock()
+	session, state := st.session, st.state
+	st.mu.Unlock()
+	if session == nil || now.Sub(session.lastFrame()) < stallAfter {
+		return
+	}
+	switch {
+	case state == Live || state == Degraded:
+		st.setState(Stalled, ReasonNoRTP, "connected, but no media has come for 2 s")
+	case state == Starting && session.gotMedia():
+		st.setState(Starting, ReasonNoKey, "media arrives, but no keyframe")
+	}
+}

@@ -1,0 +1,182 @@
+package udpbatch
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const canSharePort = true
+
+// Addr is a peer's address as the kernel wants it. It is comparable.
+type Addr struct {
+	raw [28]byte
+	len uint32
+}
+
+// Addr encodes a peer's address for this socket.
+func (c *Conn) Addr(ap netip.AddrPort) (a Addr) {
+	if !c.ipv6 {
+		ip := ap.Addr().Unmap().As4()
+		binary.NativeEndian.PutUint16(a.raw[0:], unix.AF_INET)
+		binary.BigEndian.PutUint16(a.raw[2:], ap.Port())
+		copy(a.raw[4:], ip[:])
+		a.len = unix.SizeofSockaddrInet4
+		return a
+	}
+	ip := ap.Addr().As16()
+	binary.NativeEndian.PutUint16(a.raw[0:], unix.AF_INET6)
+	binary.BigEndian.PutUint16(a.raw[2:], ap.Port())
+	copy(a.raw[8:], ip[:])
+	a.len = unix.SizeofSockaddrInet6
+	return a
+}
+
+func sharePort(_, _ string, c syscall.RawConn) error {
+	var failed error
+	err := c.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	})
+	return errors.Join(err, failed)
+}
+
+// probeGSO asks whether the kernel knows UDP_SEGMENT (Linux 4.18).
+func probeGSO(c syscall.RawConn) (ok bool) {
+	c.Control(func(fd uintptr) {
+		_, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT)
+		ok = err == nil
+	})
+	return ok
+}
+
+type mmsghdr struct {
+	hdr unix.Msghdr
+	len uint32
+	_   [4]byte
+}
+
+const cmsgSpace = 24 // of one uint16 control message on 64-bit systems, with room on 32-bit ones
+
+// system is what a batch hands to sendmmsg, made once.
+type system struct {
+	hdrs  [maxMessages]mmsghdr
+	iovs  [maxMessages]unix.Iovec
+	cmsgs [maxMessages][cmsgSpace]byte
+	from  int
+	to    int
+	sent  int
+	errno syscall.Errno
+	call  func(fd uintptr) bool // made once, so that sending allocates nothing
+}
+
+func (s *system) init(b *Batch) {
+	s.call = func(fd uintptr) bool {
+		n, _, e := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&s.hdrs[s.from])),
+			uintptr(s.to-s.from), unix.MSG_DONTWAIT, 0, 0)
+		s.sent, s.errno = int(n), e
+		return true
+	}
+	for i := range s.hdrs {
+		h := &s.hdrs[i].hdr
+		h.Iov = &s.iovs[i]
+		h.SetIovlen(1)
+		c := (*unix.Cmsghdr)(unsafe.Pointer(&s.cmsgs[i][0]))
+		c.Level, c.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
+		c.SetLen(unix.CmsgLen(2))
+	}
+}
+
+func (s *system) prepare(b *Batch) {
+	for i := range b.msgs[:b.n] {
+		m, h := &b.msgs[i], &s.hdrs[i].hdr
+		h.Name = &m.to.raw[0]
+		h.Namelen = m.to.len
+		s.iovs[i].Base = &b.slab[m.start]
+		s.iovs[i].SetLen(m.end - m.start)
+		h.Control = nil
+		h.SetControllen(0)
+		if m.count > 1 {
+			binary.NativeEndian.PutUint16(s.cmsgs[i][unix.CmsgLen(0):], uint16(m.segment))
+			h.Control = &s.cmsgs[i][0]
+			h.SetControllen(unix.CmsgSpace(2))
+		}
+	}
+}
+
+func (s *system) send(b *Batch) {
+	s.prepare(b)
+	st := &b.conn.Stats
+	for s.from, s.to = 0, b.n; s.from < s.to; {
+		if err := b.conn.raw.Write(s.call); err != nil { // closed
+			s.count(b, s.from, s.to, &st.Dropped)
+			return
+		}
+		st.Calls.Add(1)
+		if s.errno == 0 {
+			s.delivered(b, s.from, s.from+s.sent)
+			s.from += s.sent
+			continue
+		}
+		if s.errno == unix.EINTR {
+			continue
+		}
+		s.refused(b, s.from)
+		s.from++
+	}
+}
+
+func (s *system) delivered(b *Batch, from, to int) {
+	st := &b.conn.Stats
+	s.count(b, from, to, &st.Datagrams)
+	st.Messages.Add(uint64(to - from))
+	bytes := 0
+	for i := from; i < to; i++ {
+		bytes += b.msgs[i].end - b.msgs[i].start
+	}
+	st.Bytes.Add(uint64(bytes))
+}
+
+func (s *system) count(b *Batch, from, to int, counter interface{ Add(uint64) uint64 }) {
+	n := 0
+	for i := from; i < to; i++ {
+		n += b.msgs[i].count
+	}
+	counter.Add(uint64(n))
+}
+
+// refused handles the message at which the kernel stopped. A device that cannot segment says EIO or EINVAL:
+// then this socket never asks again, and this run goes out one by one.
+func (s *system) refused(b *Batch, i int) {
+	m := &b.msgs[i]
+	if m.count == 1 || s.errno != unix.EIO && s.errno != unix.EINVAL && s.errno != unix.EMSGSIZE {
+		b.conn.Stats.Dropped.Add(uint64(m.count))
+		return
+	}
+	if b.conn.gso.Swap(false) {
+		b.conn.Stats.Fallbacks.Add(1)
+	}
+	from, to := s.from, s.to
+	hdr, iov := s.hdrs[i], s.iovs[i]
+	for start := m.start; start < m.end; start += m.segment {
+		n := min(m.segment, m.end-start)
+		s.iovs[i].Base = &b.slab[start]
+		s.iovs[i].SetLen(n)
+		s.hdrs[i].hdr.Control = nil
+		s.hdrs[i].hdr.SetControllen(0)
+		s.from, s.to = i, i+1
+		if b.conn.raw.Write(s.call) != nil || s.errno != 0 {
+			b.conn.Stats.Dropped.Add(1)
+			continue
+		}
+		b.conn.Stats.Calls.Add(1)
+		b.conn.Stats.Messages.Add(1)
+		b.conn.Stats.Datagrams.Add(1)
+		b.conn.Stats.Bytes.Add(uint64(n))
+	}
+	s.hdrs[i], s.iovs[i] = hdr, iov
+	s.from, s.to = from, to
+}

@@ -1,0 +1,184 @@
+package sfu
+
+import (
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"watershed/sfu/answer"
+	"watershed/sfu/leg"
+	"watershed/sfu/media"
+)
+
+// ViewerOptions say who watches.
+type ViewerOptions struct {
+	Offer   string
+	Profile string        // profile-level-id of the H.264 that will be sent first, if known
+	Prefer  []media.Codec // codecs to list first in the answer
+	Closed  func(v *Viewer, reason error)
+}
+
+// Viewer is one subscriber's transport on this node. Signaling makes it from an offer; it lives until it is closed, its peer
+// leaves, or its stream ends.
+type Viewer struct {
+	Slots  []*Slot
+	Answer string // SDP
+
+	sfu    *SFU
+	leg    *leg.Leg
+	opts   ViewerOptions
+	offer  *answer.Offer
+	joined time.Time
+	ready  atomic.Bool
+	report report
+
+	mu      sync.Mutex // guards pending and shard before ready
+	pending []func()   // posted before the shard was known
+	shard   *shard
+}
+
+// Answer makes a viewer from an SDP offer. Nothing flows until slots are bound.
+func (s *SFU) Answer(o ViewerOptions) (*Viewer, error) {
+	offer, err := answer.Parse(o.Offer, o.Profile)
+	if err != nil {
+		return nil, err
+	}
+	v := &Viewer{sfu: s, opts: o, offer: offer, joined: time.Now()}
+	sources := map[int]answer.Source{}
+	for _, m := range offer.Medias {
+		if len(m.Codecs) == 0 {
+			continue
+		}
+		sl := &Slot{Mid: m.Mid, Kind: m.Kind, viewer: v, offer: m, ssrc: rand.Uint32(), rtx: rand.Uint32(), rtxSeq: uint16(rand.Uint32())}
+		sl.numbers.Start(uint64(rand.Uint32N(1 << 15))) // in the lower half, as RFC 3711 section 3.3.1 advises against an early wrap
+		v.Slots = append(v.Slots, sl)
+		sources[m.Index] = answer.Source{SSRC: sl.ssrc, RTX: sl.rtx, StreamID: "watershed", First: o.Prefer}
+		if !hasRTX(m) {
+			src := sources[m.Index]
+			src.RTX = 0
+			sources[m.Index] = src
+		}
+	}
+	v.leg = s.cfg.Port.New(leg.Remote{Ufrag: offer.Ufrag, Password: offer.Password, Fingerprint: offer.Fingerprint}, (*viewerLeg)(v))
+	v.Answer = offer.Write(answer.Transport{
+		SessionID: rand.Uint64() >> 2, Ufrag: v.leg.Ufrag, Password: v.leg.Password,
+		Fingerprint: s.cfg.Port.Fingerprint(), Candidates: s.cfg.Port.Candidates(),
+	}, sources)
+	return v, nil
+}
+
+func hasRTX(m answer.Media) bool {
+	for _, p := range m.Codecs {
+		if p.RTX != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// ErrClosed is the reason of viewers that were closed on purpose.
+var ErrClosed = errors.New("closed")
+
+// Close ends the viewer. It may be called twice.
+func (v *Viewer) Close(reason error) { v.leg.Close(reason) }
+
+// Joined is when the viewer was answered.
+func (v *Viewer) Joined() time.Time { return v.joined }
+
+// Connected reports whether media can flow.
+func (v *Viewer) Connected() bool { return v.ready.Load() }
+
+// Accepts reports whether the viewer's offer has the codec.
+func (v *Viewer) Accepts(c media.Codec) bool { return v.offer.Accepts(c) }
+
+// Credentials of our side of ICE, for a PATCH that restarts it.
+func (v *Viewer) Credentials() (ufrag, password string) { return v.leg.Ufrag, v.leg.Password }
+
+// RestartICE takes the peer's new credentials and returns ours (RFC 9725 section 4.3.2).
+func (v *Viewer) RestartICE(ufrag, password string) (ourUfrag, ourPassword string) {
+	v.leg.Restart(ufrag, password)
+	return v.Credentials()
+}
+
+// Slot of a kind that comes first, or nil.
+func (v *Viewer) Slot(k media.Kind) *Slot {
+	for _, sl := range v.Slots {
+		if sl.Kind == k {
+			return sl
+		}
+	}
+	return nil
+}
+
+// SlotByMid finds a slot.
+func (v *Viewer) SlotByMid(mid string) *Slot {
+	for _, sl := range v.Slots {
+		if sl.Mid == mid {
+			return sl
+		}
+	}
+	return nil
+}
+
+// post runs something on the viewer's shard, as soon as it has one.
+func (v *Viewer) post(do func()) {
+	v.mu.Lock()
+	s := v.shard
+	if s == nil {
+		v.pending = append(v.pending, do)
+	}
+	v.mu.Unlock()
+	if s != nil {
+		s.mail.put(task{do: do})
+	}
+}
+
+func (v *Viewer) streamGone() { go v.leg.Close(ErrStreamGone) } // Close calls back; the shard must not wait
+
+// viewerLeg is the viewer as its leg sees it.
+type viewerLeg Viewer
+
+// Ready gives the viewer to the shard whose socket hears it.
+func (vl *viewerLeg) Ready(l *leg.Leg) {
+	v := (*Viewer)(vl)
+	s := v.sfu.shards[l.Shard()]
+	v.mu.Lock()
+	v.shard = s
+	pending := v.pending
+	v.pending = nil
+	v.mu.Unlock()
+	s.mail.put(task{do: func() {
+		s.viewers[v] = struct{}{}
+		s.stats.Viewers.Add(1)
+		v.ready.Store(true)
+		for _, do := range pending {
+			do()
+		}
+	}})
+}
+
+// RTCP reads feedback on the port's goroutine and posts what the shard must act on.
+func (vl *viewerLeg) RTCP(_ *leg.Leg, compound []byte) { (*Viewer)(vl).feedback(compound) }
+
+// Closed removes the viewer everywhere.
+func (vl *viewerLeg) Closed(_ *leg.Leg, reason error) {
+	v := (*Viewer)(vl)
+	v.post(func() {
+		for _, sl := range v.Slots {
+			sl.leave()
+			if sl.stream != nil {
+				sl.stream.forget(sl)
+				sl.stream = nil
+			}
+		}
+		if _, ok := v.shard.viewers[v]; ok {
+			delete(v.shard.viewers, v)
+			v.shard.stats.Viewers.Add(-1)
+		}
+	})
+	if v.opts.Closed != nil {
+		v.opts.Closed(v, reason)
+	}
+}

@@ -1,0 +1,5 @@
+// Package signaling is the face to people and programs: HTTP, WHIP, WHEP, the WebSocket protocol, rooms, chat, tokens, REST.
+//
+// A Server is an http.Handler. It knows the media plane (package sfu) as offer → answer and streams with a state; it never
+// touches a packet. Each WHEP or WHIP session is an entry in a table by its id; closing the transport removes it.
+package signaling

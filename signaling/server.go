@@ -1,0 +1,42 @@
+package signaling
+
+import (
+	"log/slog"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+
+	"watershed/sfu"
+)
+
+// Config of the server.
+type Config struct {
+	SFU  *sfu.SFU
+	Node string // this node's id, part of session addresses
+	Log  *slog.Logger
+}
+
+// Server is the node's HTTP face.
+type Server struct {
+	cfg      Config
+	echo     *echo.Echo
+	sessions sessions
+}
+
+// New returns a server whose Handler is ready.
+func New(cfg Config) *Server {
+	s := &Server{cfg: cfg, echo: echo.New(), sessions: newSessions()}
+	e := s.echo
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = handleError
+	e.Use(middleware.Recover())
+	s.routeWHEP()
+	return s
+}
+
+// Handler of all routes.
+func (s *Server) Handler() http.Handler { return s.echo }
+
+// Echo lets cmd add routes of other packages.
+func (s *Server) Echo() *echo.Echo { return s.echo }
