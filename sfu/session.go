@@ -67,6 +67,7 @@ func (st *Stream) Begin(o SessionOptions) (*Session, []*Writer, error) {
 		old.kick(ErrTakenOver)
 	}
 	st.setState(Starting, NoReason, "")
+	st.convert()
 	for _, sl := range slots {
 		sl.reselect()
 	}
@@ -114,11 +115,7 @@ func (st *Stream) adoptLocked(s *Session, specs []TrackSpec) ([]*Writer, []*Slot
 		}
 		t.layers.Store(&l)
 	}
-	slots := make([]*Slot, 0, len(st.slots))
-	for sl := range st.slots {
-		slots = append(slots, sl)
-	}
-	return writers, slots
+	return writers, st.slotsLocked()
 }
 
 func (st *Stream) reuse(t *Track, label string, cfg *media.Config) *Layer {
@@ -184,6 +181,8 @@ type Writer struct {
 	parser     *codec.Parser
 	clock      *timeline.Clock
 	packetizer *rtpfmt.Packetizer
+	from       *Layer // of a conversion: its times are the timeline's already
+	lastDTS    int64
 	fresh      bool // nothing written yet: start at a keyframe
 	jumped     bool // tell the next frame
 }
@@ -200,22 +199,22 @@ func (w *Writer) Layer() *Layer { return w.layer }
 // Write delivers one access unit. Nothing before the first keyframe is forwarded: nobody could decode it. It fails only when the
 // session is over.
 func (w *Writer) Write(u Unit) error {
-	if w.session.closed.Load() {
-		return ErrTakenOver
+	if w.session != nil {
+		if w.session.closed.Load() {
+			return ErrTakenOver
+		}
+		w.session.media.Store(true)
 	}
 	parts, key := w.parser.Parse(u.Parts)
-	w.session.media.Store(true)
 	if len(parts) == 0 || w.fresh && !key {
 		return nil
 	}
 	if !u.HasDTS {
 		u.DTS = w.parser.DTS(parts, u.PTS)
 	}
-	at := w.clock.Map(u.PTS, u.DTS, u.Arrival)
+	at := w.place(u)
 	cfg := w.parser.Config()
-	if cfg != w.layer.config.Load() {
-		w.layer.config.Store(cfg)
-	}
+	changed := w.layer.config.Swap(cfg) != cfg && !w.fresh
 	f := &media.Frame{
 		PTS: at.PTS, DTS: at.DTS, Server: at.Server.UnixNano(),
 		Keyframe: key, Discontinuity: at.Jump || w.jumped, Config: cfg, Units: parts,
@@ -232,8 +231,51 @@ func (w *Writer) Write(u Unit) error {
 	first := w.fresh
 	w.fresh, w.jumped = false, false
 	w.layer.append(f)
-	w.session.wrote(u.Arrival, first, w.layer)
+	if w.session != nil {
+		w.session.wrote(u.Arrival, first, w.layer)
+	} else if first {
+		w.layer.Track.Stream.showLayer(w.layer)
+	}
+	if changed { // other readers may be able to take it now, or no longer
+		w.layer.Track.Stream.reconfigured()
+	}
 	return nil
+}
+
+// place puts a unit on the stream's timeline.
+func (w *Writer) place(u Unit) timeline.Time {
+	if w.from == nil {
+		at := w.clock.Map(u.PTS, u.DTS, u.Arrival)
+		w.layer.noteServer(at.DTS, at.Server)
+		return at
+	}
+	dts := max(u.DTS, w.lastDTS+1)
+	w.lastDTS = dts
+	server := w.from.serverAt(timeline.Duration(dts, w.layer.Config().ClockRate))
+	return timeline.Time{PTS: max(u.PTS, dts), DTS: dts, Server: server}
+}
+
+// newConvertedWriter returns the writer of a conversion: its units have times of the stream's timeline, in ticks of the new layer's clock, and
+// their arrival is not looked at.
+func newConvertedWriter(c *conversion) *Writer {
+	w := &Writer{layer: c.to, from: c.from, parser: codec.NewParser(*c.to.Config()), fresh: true, jumped: true}
+	if f := c.to.ring.Latest(); f != nil { // an earlier run of the same conversion
+		w.lastDTS = f.DTS
+	}
+	w.packetizer, _ = rtpfmt.New(c.to.Codec)
+	return w
+}
+
+// reconfigured lets readers choose again after a layer's parameters changed.
+func (st *Stream) reconfigured() {
+	st.convert()
+	st.mu.Lock()
+	st.notifyLocked()
+	slots := st.slotsLocked()
+	st.mu.Unlock()
+	for _, sl := range slots {
+		sl.reselect()
+	}
 }
 
 // Session that the writer belongs to.

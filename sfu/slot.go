@@ -23,6 +23,7 @@ type Slot struct {
 
 	// The shard's own, from here on.
 	stream    *Stream
+	release   func() // of the conversion that the slot needs, or nil
 	want      string // label of the layer asked for; "" is the best
 	tap       *tap
 	pt, rtxPT uint8
@@ -42,7 +43,6 @@ type Slot struct {
 	layer   atomic.Pointer[Layer]
 	packets atomic.Uint64
 	octets  atomic.Uint64
-	missing atomic.Pointer[media.Codec] // nothing that the viewer can take; the stream's codec
 }
 
 // Layer that the slot gets now, or nil.
@@ -105,6 +105,7 @@ func (sl *Slot) bind(st *Stream, label string) {
 	}
 	if sl.stream != st {
 		sl.leave()
+		sl.releaseConversion()
 	}
 	sl.stream, sl.want = st, label
 	if st != nil && !st.remember(sl) {
@@ -125,11 +126,9 @@ func (sl *Slot) choose() {
 	if sl.stream == nil || sl.viewer.leg.Dead.Load() {
 		return
 	}
-	l, have := sl.stream.pick(sl.Kind, sl.want, sl.takes)
-	if l == nil {
-		sl.missing.Store(have)
-	} else {
-		sl.missing.Store(nil)
+	l := sl.stream.pick(sl.Kind, sl.want, sl.accepts)
+	if l == nil && sl.release == nil && sl.stream.Track(sl.Kind) != nil {
+		sl.release = sl.stream.Require(sl.Kind, sl.fallback(), sl.accepts)
 	}
 	if sl.tap != nil && sl.tap.layer == l {
 		return
@@ -141,10 +140,18 @@ func (sl *Slot) choose() {
 	}
 }
 
-// takes reports whether the viewer's offer has the codec for this slot.
-func (sl *Slot) takes(c media.Codec) bool {
-	_, ok := sl.offer.Codecs[c]
-	return ok
+// accepts reports whether the viewer can take such a layer here: its offer has the codec, and no browser plays pictures out of order.
+func (sl *Slot) accepts(c *media.Config) bool {
+	_, ok := sl.offer.Codecs[c.Codec]
+	return ok && !c.BFrames
+}
+
+// fallback is what to convert to for this slot: what every browser takes.
+func (sl *Slot) fallback() media.Codec {
+	if sl.Kind == media.Audio {
+		return media.Opus
+	}
+	return media.H264
 }
 
 // align keeps timestamps growing when the slot moves to a layer of another timeline.
@@ -160,6 +167,13 @@ func (sl *Slot) align(l *Layer) {
 	}
 }
 
+func (sl *Slot) releaseConversion() {
+	if sl.release != nil {
+		sl.release()
+		sl.release = nil
+	}
+}
+
 func (sl *Slot) leave() {
 	if sl.tap != nil {
 		sl.lastSent = time.Now()
@@ -170,27 +184,22 @@ func (sl *Slot) leave() {
 	sl.layer.Store(nil)
 }
 
-// pick chooses a layer: the one asked for, else the best, of a codec that the viewer takes. Without one it returns the codec that
-// there is instead.
-func (st *Stream) pick(k media.Kind, label string, takes func(media.Codec) bool) (best *Layer, have *media.Codec) {
+// pick chooses a layer: the one asked for, else the best, of those that the viewer can take.
+func (st *Stream) pick(k media.Kind, label string, accepts func(*media.Config) bool) (best *Layer) {
 	t := st.Track(k)
 	if t == nil {
-		return nil, nil
+		return nil
 	}
 	for _, l := range t.Layers() {
-		if !takes(l.Codec) || k == media.Video && l.Config().BFrames {
-			c := l.Codec
-			have = &c
-			continue
-		}
-		if l.Label == label {
-			return l, nil
-		}
-		if best == nil {
+		switch {
+		case !accepts(l.Config()):
+		case l.Label == label:
+			return l
+		case best == nil:
 			best = l
 		}
 	}
-	return best, have
+	return best
 }
 
 // remember lets the stream tell the slot about its layers; false when the stream has ended.

@@ -45,21 +45,23 @@ type Stream struct {
 	sfu  *SFU
 	line *timeline.Timeline
 
-	mu       sync.Mutex // guards what follows; not held over calls elsewhere
-	spec     Spec
-	feeds    []*Feed
-	session  *Session
-	state    State
-	reason   Reason
-	message  string // of the last failure, for people
-	since    time.Time
-	tracks   [3]*Track // by media.Kind
-	holds    map[string]int
-	held     int
-	released time.Time // when held became 0
-	slots    map[*Slot]struct{}
-	changed  chan struct{} // closed when any of this changes
-	ended    bool
+	mu          sync.Mutex // guards what follows; not held over calls elsewhere
+	spec        Spec
+	feeds       []*Feed
+	session     *Session
+	state       State
+	reason      Reason
+	message     string // of the last failure, for people
+	since       time.Time
+	tracks      [3]*Track // by media.Kind
+	holds       map[string]int
+	held        int
+	released    time.Time // when held became 0
+	slots       map[*Slot]struct{}
+	needs       map[*need]struct{}
+	conversions []*conversion
+	changed     chan struct{} // closed when any of this changes
+	ended       bool
 }
 
 func newStream(s *SFU, name id.Stream) *Stream {
@@ -67,7 +69,7 @@ func newStream(s *SFU, name id.Stream) *Stream {
 	return &Stream{
 		Name: name, Created: now, sfu: s, line: s.timeline(),
 		state: Offline, reason: ReasonWaiting, since: now,
-		holds: map[string]int{}, slots: map[*Slot]struct{}{}, changed: make(chan struct{}),
+		holds: map[string]int{}, slots: map[*Slot]struct{}{}, needs: map[*need]struct{}{}, changed: make(chan struct{}),
 	}
 }
 
@@ -232,12 +234,11 @@ func (st *Stream) end() {
 	st.mu.Lock()
 	st.ended = true
 	feeds, session := st.feeds, st.session
-	slots := make([]*Slot, 0, len(st.slots))
-	for sl := range st.slots {
-		slots = append(slots, sl)
-	}
+	slots := st.slotsLocked()
+	clear(st.needs)
 	st.notifyLocked()
 	st.mu.Unlock()
+	st.convert()
 	for _, f := range feeds {
 		f.stop()
 	}

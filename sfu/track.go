@@ -7,6 +7,7 @@ import (
 
 	"watershed/sfu/media"
 	"watershed/sfu/ring"
+	"watershed/sfu/timeline"
 )
 
 // Track is one video or one audio of a stream.
@@ -34,6 +35,8 @@ type Layer struct {
 	ring   *ring.Ring
 	config atomic.Pointer[media.Config]
 	taps   []atomic.Pointer[tap] // by shard
+
+	server atomic.Int64 // nanoseconds from the timeline to Unix server time, at the newest frame
 
 	frames atomic.Uint64
 	bytes  atomic.Uint64
@@ -63,6 +66,15 @@ func (l *Layer) firstSeq() uint64 { return l.Track.Stream.sfu.cfg.FirstSeq }
 func (l *Layer) Frames() (frames, bytes uint64, bitrate float64, fps float64) {
 	bitrate, fps = l.rate.read()
 	return l.frames.Load(), l.bytes.Load(), bitrate, fps
+}
+
+func (l *Layer) noteServer(dts int64, server time.Time) {
+	l.server.Store(server.UnixNano() - int64(timeline.Duration(dts, l.Config().ClockRate)))
+}
+
+// serverAt is the server time of a position on the timeline, as the layer's newest frames have it.
+func (l *Layer) serverAt(position time.Duration) time.Time {
+	return time.Unix(0, l.server.Load()+int64(position))
 }
 
 // append publishes a frame and wakes the shards that have viewers on the layer.

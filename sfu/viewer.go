@@ -90,8 +90,16 @@ func (v *Viewer) Joined() time.Time { return v.joined }
 // Connected reports whether media can flow.
 func (v *Viewer) Connected() bool { return v.ready.Load() }
 
-// Accepts reports whether the viewer's offer has the codec.
-func (v *Viewer) Accepts(c media.Codec) bool { return v.offer.Accepts(c) }
+// CanWatch reports whether the viewer can be sent the stream's video, or its audio if there is no video; nil too
+// while nobody can tell. The error says what is missing.
+func (v *Viewer) CanWatch(st *Stream) error {
+	for _, k := range []media.Kind{media.Video, media.Audio} {
+		if sl := v.Slot(k); sl != nil && st.Track(k) != nil {
+			return st.CanServe(k, sl.fallback(), sl.accepts)
+		}
+	}
+	return nil
+}
 
 // Credentials of our side of ICE, for a PATCH that restarts it.
 func (v *Viewer) Credentials() (ufrag, password string) { return v.leg.Ufrag, v.leg.Password }
@@ -168,6 +176,7 @@ func (vl *viewerLeg) Closed(_ *leg.Leg, reason error) {
 	v.post(func() {
 		for _, sl := range v.Slots {
 			sl.leave()
+			sl.releaseConversion()
 			if sl.stream != nil {
 				sl.stream.forget(sl)
 				sl.stream = nil
