@@ -137,10 +137,7 @@ func (st *Stream) convertibleLocked(n *need) *Layer {
 }
 
 func (st *Stream) newConversionLocked(from *Layer, codec media.Codec) *conversion {
-	cfg := media.Config{Codec: codec, ClockRate: 90000, Channels: from.Config().Channels}
-	if codec.Kind() == media.Audio {
-		cfg.ClockRate = 48000 // Opus is always, and AAC is made so: 8 kHz frames do not fit HLS parts
-	}
+	cfg := ConvertedConfig(from.Config(), codec)
 	return &conversion{from: from, to: st.newLayer(from.Track, from.Label, &cfg, true), cancel: func() {}}
 }
 
