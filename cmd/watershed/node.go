@@ -76,6 +76,7 @@ func openNode(ctx context.Context, cfg config.Config) (*node, error) {
 func (n *node) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.sfu.Run(ctx) })
+	n.log.Info("ready", "http", n.http.Addr().String(), "webrtc", n.sfu.Port().Conns()[0].LocalAddr().String())
 	srv := &http.Server{Handler: n.sig.Handler(), ReadHeaderTimeout: 10 * time.Second}
 	g.Go(func() error {
 		if err := srv.Serve(n.http); !errors.Is(err, http.ErrServerClosed) {

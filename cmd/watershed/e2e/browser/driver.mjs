@@ -1,0 +1,60 @@
+// Drives Chromium for package browser: a JSON command a line on stdin, a JSON answer a line on stdout. Ends when stdin ends.
+//
+// usage: node driver.mjs FOLDER CHROMIUM SCRIPT   FOLDER has playwright-core in its node_modules; SCRIPT runs first in every document
+import { createRequire } from 'node:module'
+import { createInterface } from 'node:readline'
+import { join } from 'node:path'
+
+const [folder, executablePath, path] = process.argv.slice(2)
+const { chromium } = createRequire(join(folder, 'package.json'))('playwright-core')
+const browser = await chromium.launch({
+  executablePath,
+  args: [
+    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required',
+    '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream',
+  ],
+})
+
+const say = (message) => process.stdout.write(JSON.stringify(message) + '\n')
+const pages = new Map()
+
+const commands = {
+  // Every page is a visitor of its own: empty cache, no cookies.
+  async open({ id, options }) {
+    const context = await browser.newContext(options ?? {})
+    await context.addInitScript({ path })
+    const page = await context.newPage()
+    page.on('console', (m) => say({ page: id, console: `${m.type()}: ${m.text()}` }))
+    page.on('pageerror', (e) => say({ page: id, console: `uncaught: ${e}` }))
+    pages.set(id, page)
+    return id
+  },
+  async close({ page }) {
+    const context = pages.get(page).context()
+    pages.delete(page)
+    await context.close()
+  },
+  wait: ({ page, js, timeout }) => pages.get(page).waitForFunction(js, null, { timeout }).then(() => null),
+  call: ({ page, method, args }) => Promise.resolve(pages.get(page)[method](...args)).then((v) => (isPlain(v) ? v : null)),
+}
+
+const isPlain = (v) => v === null || ['string', 'number', 'boolean'].includes(typeof v) ||
+  (typeof v === 'object' && [Object.prototype, Array.prototype].includes(Object.getPrototypeOf(v)))
+
+async function run(line) {
+  const command = JSON.parse(line)
+  try {
+    say({ id: command.id, result: (await commands[command.op](command)) ?? null })
+  } catch (e) {
+    say({ id: command.id, error: String(e.message ?? e) })
+  }
+}
+
+say({ ready: browser.version() })
+createInterface({ input: process.stdin })
+  .on('line', run)
+  .on('close', async () => {
+    await browser.close()
+    process.exit(0)
+  })

@@ -1,0 +1,47 @@
+package e2e
+
+import (
+	_ "embed"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+)
+
+//go:embed whep.html
+var whepPage []byte
+
+// Pages serves the node with pages of our own beside it, so that their scripts have its origin:
+//
+//	/e2e/whep?stream=NAME   the smallest WHEP player; window.pc is its connection
+//	/e2e/modules/...        web/node_modules
+//
+// It returns the address, and what ends it.
+func Pages(node string) (address string, end func(), err error) {
+	to, err := url.Parse(node)
+	if err != nil {
+		return "", nil, err
+	}
+	root, err := Root()
+	if err != nil {
+		return "", nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", &httputil.ReverseProxy{
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host },
+		FlushInterval: -1,
+	})
+	mux.HandleFunc("GET /e2e/whep", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Write(whepPage)
+	})
+	mux.Handle("GET /e2e/modules/", http.StripPrefix("/e2e/modules/", http.FileServer(http.Dir(filepath.Join(root, "web", "node_modules")))))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	srv := &http.Server{Handler: mux}
+	go srv.Serve(l)
+	return "http://" + l.Addr().String(), func() { srv.Close() }, nil
+}
