@@ -95,6 +95,10 @@ func (s *SFU) watch(ctx context.Context) {
 		case now := <-tick.C:
 			for _, st := range s.Streams() {
 				st.checkStall(now)
+				if st.deserted(now) {
+					s.cfg.Log.Info("stream removed: nobody publishes or watches it", "stream", st.Name)
+					s.Remove(st.Name)
+				}
 			}
 		}
 	}
@@ -130,6 +134,22 @@ func (s *SFU) Declare(name id.Stream, spec Spec) *Stream {
 	s.mu.Unlock()
 	st.apply(spec)
 	s.cfg.Changed(st)
+	return st
+}
+
+// Ensure finds a stream, or creates it by the spec: what publishers do, who must not change what is declared.
+func (s *SFU) Ensure(name id.Stream, spec Spec) *Stream {
+	s.mu.Lock()
+	st, ok := s.streams[name]
+	if !ok {
+		st = newStream(s, name)
+		st.spec, st.released = spec, st.Created
+		s.streams[name] = st
+	}
+	s.mu.Unlock()
+	if !ok {
+		s.cfg.Changed(st)
+	}
 	return st
 }
 

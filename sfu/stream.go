@@ -20,6 +20,9 @@ type Spec struct {
 	Idle   time.Duration // after the last viewer, with Demand
 	Ladder []string      // rungs that FFmpeg makes
 	Record bool
+
+	// Ephemeral streams are made by their publisher, and removed when for Idle (60 s if zero) nobody published or watched.
+	Ephemeral bool
 }
 
 // Input is one way to get a stream's media: a URL for each layer.
@@ -163,6 +166,22 @@ func (st *Stream) wanted(now time.Time) (ok, watched bool, again time.Duration) 
 		return true, false, left
 	}
 	return false, false, 0
+}
+
+// ephemeralIdle is how long an ephemeral stream waits for its publisher or a viewer: a browser's reload or an encoder's restart fits well.
+const ephemeralIdle = time.Minute
+
+func (st *Stream) deserted(now time.Time) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if !st.spec.Ephemeral || st.session != nil || st.held > 0 {
+		return false
+	}
+	idle := st.spec.Idle
+	if idle == 0 {
+		idle = ephemeralIdle
+	}
+	return now.Sub(st.released) > idle && now.Sub(st.since) > idle
 }
 
 // WaitLive waits until the stream has shown a keyframe, or ctx ends.

@@ -3,6 +3,7 @@ package leg
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,9 +11,32 @@ import (
 	"github.com/pion/logging"
 )
 
-// UDPMux is for the PeerConnections of publishers: they share the port with the legs.
+// UDPMux is for the PeerConnections of publishers: they share the port with the legs. Call it once. Its candidates only make
+// agents listen; what goes into an SDP is Candidates.
 func (p *Port) UDPMux() ice.UDPMux {
-	return ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: p.foreign, Logger: quiet()})
+	mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: p.foreign, Logger: quiet()})
+	return &foreignMux{UDPMuxDefault: mux, port: p}
+}
+
+// foreignMux names one address of each family, because an agent runs a reader for each: the library's own choice is all interfaces.
+type foreignMux struct {
+	*ice.UDPMuxDefault
+	port *Port
+}
+
+// GetListenAddresses implements ice.UDPMux.
+func (m *foreignMux) GetListenAddresses() []net.Addr {
+	var v4, v6 net.Addr
+	for _, ip := range m.port.Addresses() {
+		a := net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, m.port.conns[0].LocalAddr().Port()))
+		switch {
+		case ip.Is4() && v4 == nil:
+			v4 = a
+		case ip.Is6() && v6 == nil:
+			v6 = a
+		}
+	}
+	return slices.DeleteFunc([]net.Addr{v4, v6}, func(a net.Addr) bool { return a == nil })
 }
 
 // TCPMux is the same for ICE-TCP.
@@ -94,10 +118,12 @@ func (f *foreignUDP) Close() error {
 	return nil
 }
 
-// LocalAddr names an address that the mux can make candidates of; it refuses unspecified ones only by a log line.
+// LocalAddr is unspecified whatever the port is bound to: the mux then takes any local address that an agent asks it for, also one
+// that is only announced.
 func (f *foreignUDP) LocalAddr() net.Addr {
-	return net.UDPAddrFromAddrPort(f.port.conns[0].LocalAddr())
+	return &net.UDPAddr{IP: net.IPv4zero, Port: int(f.port.conns[0].LocalAddr().Port())}
 }
+
 func (f *foreignUDP) SetDeadline(time.Time) error      { return nil }
 func (f *foreignUDP) SetReadDeadline(time.Time) error  { return nil }
 func (f *foreignUDP) SetWriteDeadline(time.Time) error { return nil }
@@ -105,6 +131,7 @@ func (f *foreignUDP) SetWriteDeadline(time.Time) error { return nil }
 var (
 	_ net.PacketConn           = (*foreignUDP)(nil)
 	_ ice.AddrPortReaderWriter = (*foreignUDP)(nil)
+	_ ice.UDPMux               = (*foreignMux)(nil)
 )
 
 // foreignTCP is the listener of connections that no leg claims.

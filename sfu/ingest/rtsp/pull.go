@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
@@ -17,6 +18,7 @@ import (
 	"github.com/pion/rtp"
 
 	"watershed/sfu"
+	"watershed/sfu/ingest/depacket"
 )
 
 // Timeouts of a pulled source. A camera that is silent for so long is dead: a live one sends 5 pictures a second or more.
@@ -45,7 +47,7 @@ func Pull(ctx context.Context, source *url.URL, feed *sfu.Feed) error {
 		TLSConfig:         &tls.Config{ServerName: hostname(u.Host), InsecureSkipVerify: options.Has("insecure")},
 		UDPReadBufferSize: 1 << 20,
 		DialContext:       (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		OnPacketsLost:     func(uint64) { p.lost = true },
+		OnPacketsLost:     func(n uint64) { p.lost.Add(n) },
 		OnDecodeError:     func(error) {},
 	}
 	if err := c.Start2(); err != nil {
@@ -92,8 +94,8 @@ func hostname(hostport string) string {
 type pull struct {
 	feed    *sfu.Feed
 	session *sfu.Session
-	failed  chan error // from the session: it must end
-	lost    bool
+	failed  chan error    // from the session: it must end
+	lost    atomic.Uint64 // packets, of all tracks
 }
 
 // play sets up the tracks that are known here and starts them.
@@ -121,14 +123,19 @@ func (p *pull) play(c *gortsplib.Client, desc *description.Session) error {
 	}
 	p.session = session
 	for i, t := range tracks {
-		r := &receiver{track: t, writer: writers[i]}
+		r := &depacket.Receiver{Format: t.read, Writer: writers[i]}
+		var seen uint64
 		c.OnPacketRTP(t.media, t.format, func(pkt *rtp.Packet) {
 			pts, ok := c.PacketPTS2(t.media, pkt)
 			if !ok {
 				return
 			}
 			capture, _ := c.PacketNTP(t.media, pkt)
-			r.receive(pkt, pts, capture, time.Now())
+			if lost := p.lost.Load(); lost != seen {
+				seen = lost
+				r.Lose()
+			}
+			r.Receive(pkt, pts, capture, time.Now()) // fails when the session is over; then failed knows
 		})
 	}
 	_, err = c.Play(nil)
