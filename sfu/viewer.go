@@ -62,8 +62,9 @@ func (s *SFU) Answer(o ViewerOptions) (*Viewer, error) {
 		}
 	}
 	v.leg = s.cfg.Port.New(leg.Remote{Ufrag: offer.Ufrag, Password: offer.Password, Fingerprint: offer.Fingerprint}, (*viewerLeg)(v))
+	ufrag, password := v.leg.Credentials()
 	v.Answer = offer.Write(answer.Transport{
-		SessionID: rand.Uint64() >> 2, Ufrag: v.leg.Ufrag, Password: v.leg.Password,
+		SessionID: rand.Uint64() >> 2, Ufrag: ufrag, Password: password,
 		Fingerprint: s.cfg.Port.Fingerprint(), Candidates: s.cfg.Port.Candidates(),
 	}, sources)
 	return v, nil
@@ -102,7 +103,7 @@ func (v *Viewer) CanWatch(st *Stream) error {
 }
 
 // Credentials of our side of ICE, for a PATCH that restarts it.
-func (v *Viewer) Credentials() (ufrag, password string) { return v.leg.Ufrag, v.leg.Password }
+func (v *Viewer) Credentials() (ufrag, password string) { return v.leg.Credentials() }
 
 // RestartICE takes the peer's new credentials and returns ours (RFC 9725 section 4.3.2).
 func (v *Viewer) RestartICE(ufrag, password string) (ourUfrag, ourPassword string) {

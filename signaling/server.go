@@ -8,13 +8,17 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 
 	"watershed/sfu"
+	"watershed/sfu/ingest"
+	"watershed/sfu/ingest/whip"
 )
 
 // Config of the server.
 type Config struct {
-	SFU  *sfu.SFU
-	Node string // this node's id, part of session addresses
-	Log  *slog.Logger
+	SFU        *sfu.SFU
+	Publishers *whip.Server
+	Admit      ingest.Admit // who may publish
+	Node       string       // this node's id, part of session addresses
+	Log        *slog.Logger
 }
 
 // Server is the node's HTTP face.
@@ -32,6 +36,7 @@ func New(cfg Config) *Server {
 	e.HTTPErrorHandler = handleError
 	e.Use(middleware.Recover())
 	s.routeWHEP()
+	s.routeWHIP()
 	return s
 }
 

@@ -1,11 +1,8 @@
 package signaling
 
 import (
-	"errors"
-	"io"
 	"net/http"
 	"strings"
-	"sync"
 
 	"github.com/labstack/echo/v4"
 
@@ -14,57 +11,18 @@ import (
 	"watershed/sfu/media"
 )
 
-// maxSDP bounds offers: a room's viewer with 128 m-lines has 200 kB.
-const maxSDP = 256 << 10
-
-// sessions are the WHEP and WHIP sessions of this node, by id.
-type sessions struct {
-	mu  sync.Mutex // guards the map
-	all map[string]session
-}
-
-// session is what DELETE and PATCH act on.
-type session interface {
-	Close(reason error)
-	RestartICE(ufrag, password string) (ourUfrag, ourPassword string)
-}
-
-func newSessions() sessions { return sessions{all: map[string]session{}} }
-
-func (s *sessions) add(id string, v session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all[id] = v
-}
-
-func (s *sessions) remove(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.all, id)
-}
-
-func (s *sessions) find(id string) (session, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	v, ok := s.all[id]
-	return v, ok
-}
-
 func (s *Server) routeWHEP() {
 	s.echo.POST("/whep/:stream", s.postWHEP)
-	s.echo.DELETE("/whep/:stream/:session", s.deleteSession)
+	s.routeSessions("/whep")
 }
 
-// readSDP takes an offer from a request's body.
-func readSDP(c echo.Context) (string, error) {
-	if ct, _, _ := strings.Cut(c.Request().Header.Get("Content-Type"), ";"); ct != "application/sdp" {
-		return "", problem(http.StatusUnsupportedMediaType, "Not an SDP offer", "send the offer as application/sdp")
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, maxSDP))
-	if err != nil {
-		return "", problem(http.StatusRequestEntityTooLarge, "Offer too large", "an SDP offer has at most 256 kB")
-	}
-	return string(body), nil
+// viewerTransport is a sfu.Viewer as a session sees it.
+type viewerTransport struct{ *sfu.Viewer }
+
+// RestartICE cannot fail: our side of ICE is only a name and a password.
+func (v viewerTransport) RestartICE(ufrag, password string) (string, string, error) {
+	u, p := v.Viewer.RestartICE(ufrag, password)
+	return u, p, nil
 }
 
 func (s *Server) stream(c echo.Context) (*sfu.Stream, error) {
@@ -90,6 +48,7 @@ func (s *Server) postWHEP(c echo.Context) error {
 		return err
 	}
 	sid := id.Random(15)
+	s.sessions.reserve(sid)
 	release := st.Hold("webrtc")
 	v, err := s.cfg.SFU.Answer(sfu.ViewerOptions{
 		Offer: offer, Prefer: codecsOf(st), Profile: profileOf(st),
@@ -99,19 +58,18 @@ func (s *Server) postWHEP(c echo.Context) error {
 		},
 	})
 	if err != nil {
+		s.sessions.remove(sid)
 		release()
 		return problem(http.StatusBadRequest, "Offer not understood", err.Error())
 	}
-	s.sessions.add(sid, v)
 	for _, k := range []media.Kind{media.Video, media.Audio} {
 		if sl := v.Slot(k); sl != nil {
 			sl.Bind(st, "")
 		}
 	}
-	h := c.Response().Header()
-	h.Set("Location", "/whep/"+string(st.Name)+"/"+s.cfg.Node+"."+sid)
-	h.Set("Content-Type", "application/sdp")
-	return c.String(http.StatusCreated, v.Answer)
+	return s.created(c, &session{
+		id: sid, resource: s.resource("whep", st.Name, sid), transport: viewerTransport{v}, ufrag: offeredUfrag(offer),
+	}, v.Answer)
 }
 
 // codecsOf lists what the stream sends just now, so that the answer's first codec is the one that comes.
@@ -143,16 +101,4 @@ func profileOf(st *sfu.Stream) string {
 		b.WriteByte(hex[x&15])
 	}
 	return b.String()
-}
-
-var errDeleted = errors.New("ended by its client")
-
-func (s *Server) deleteSession(c echo.Context) error {
-	_, sid, _ := strings.Cut(c.Param("session"), ".")
-	v, ok := s.sessions.find(sid)
-	if !ok {
-		return problem(http.StatusNotFound, "Unknown session", "it may have ended already")
-	}
-	v.Close(errDeleted)
-	return c.NoContent(http.StatusOK)
 }

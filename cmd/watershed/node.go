@@ -16,7 +16,9 @@ import (
 	"watershed/cmd/watershed/config"
 	"watershed/sfu"
 	"watershed/sfu/id"
+	"watershed/sfu/ingest"
 	"watershed/sfu/ingest/rtsp"
+	"watershed/sfu/ingest/whip"
 	"watershed/sfu/leg"
 	"watershed/signaling"
 )
@@ -61,7 +63,11 @@ func openNode(ctx context.Context, cfg config.Config) (*node, error) {
 		Port: port, Log: log,
 		Pullers: map[string]sfu.Puller{"rtsp": rtsp.Pull, "rtsps": rtsp.Pull},
 	})
-	n.sig = signaling.New(signaling.Config{SFU: n.sfu, Node: "n1", Log: log})
+	publishers, err := whip.New(port, log)
+	if err != nil {
+		return nil, err
+	}
+	n.sig = signaling.New(signaling.Config{SFU: n.sfu, Publishers: publishers, Admit: ingest.Open(n.sfu), Node: "n1", Log: log})
 	if n.http, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
 		return nil, fmt.Errorf("http.listen: %w", err)
 	}

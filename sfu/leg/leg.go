@@ -62,10 +62,7 @@ const (
 
 // Leg is one peer's transport.
 type Leg struct {
-	Ufrag, Password string // ours, for the answer
-
 	port    *Port
-	remote  Remote
 	handler Handler
 
 	born     time.Time
@@ -75,6 +72,9 @@ type Leg struct {
 	done     chan struct{}
 
 	mu       sync.Mutex // guards what follows; never held over a call to the handler
+	ufrag    string     // ours
+	password string     // ours
+	remote   Remote
 	closed   bool
 	starting bool
 	dtls     *dtls.Conn
@@ -97,7 +97,7 @@ type path struct {
 // New makes a leg that waits for its peer's first STUN check.
 func (p *Port) New(remote Remote, h Handler) *Leg {
 	l := &Leg{
-		Ufrag: id.Random(5), Password: id.Random(20),
+		ufrag: id.Random(5), password: id.Random(20),
 		port: p, remote: remote, handler: h, born: time.Now(),
 		dtlsIn: make(chan []byte, 16), done: make(chan struct{}),
 	}
@@ -108,7 +108,14 @@ func (p *Port) New(remote Remote, h Handler) *Leg {
 
 // Restart gives the leg new ICE credentials (RFC 8445 section 9): the peer changes networks, keys and media stay.
 func (l *Leg) Restart(ufrag, password string) {
-	l.port.rename(l, id.Random(5), id.Random(20), Remote{Ufrag: ufrag, Password: password, Fingerprint: l.remote.Fingerprint})
+	l.port.rename(l, id.Random(5), id.Random(20), ufrag, password)
+}
+
+// Credentials of our side of ICE, for the answer.
+func (l *Leg) Credentials() (ufrag, password string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ufrag, l.password
 }
 
 // Shard is the index of the socket that hears the peer; it sends from there, too.
@@ -277,8 +284,10 @@ func (l *Leg) verify(certs [][]byte, _ [][]*x509.Certificate) error {
 	if len(certs) == 0 {
 		return errors.New("peer sent no certificate")
 	}
-	got := Fingerprint(certs[0])
-	if subtle.ConstantTimeCompare([]byte(got), []byte(strings.ToUpper(l.remote.Fingerprint))) != 1 {
+	l.mu.Lock()
+	want := strings.ToUpper(l.remote.Fingerprint)
+	l.mu.Unlock()
+	if subtle.ConstantTimeCompare([]byte(Fingerprint(certs[0])), []byte(want)) != 1 {
 		return errors.New("peer's certificate does not have the fingerprint of its SDP")
 	}
 	return nil

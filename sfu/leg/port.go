@@ -209,23 +209,29 @@ func (p *Port) leg(ufrag string) *Leg {
 func (p *Port) add(l *Leg) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.byUfrag[l.Ufrag] = l
+	p.byUfrag[l.ufrag] = l
 }
 
-func (p *Port) rename(l *Leg, ufrag, password string, remote Remote) {
+// rename gives both sides of the leg new ICE credentials. The lock order is the port's, then the leg's.
+func (p *Port) rename(l *Leg, ufrag, password, theirUfrag, theirPassword string) {
 	p.mu.Lock()
-	delete(p.byUfrag, l.Ufrag)
-	p.byUfrag[ufrag] = l
-	p.mu.Unlock()
+	defer p.mu.Unlock()
 	l.mu.Lock()
-	l.Ufrag, l.Password, l.remote = ufrag, password, remote
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	delete(p.byUfrag, l.ufrag)
+	p.byUfrag[ufrag] = l
+	l.ufrag, l.password = ufrag, password
+	l.remote.Ufrag, l.remote.Password = theirUfrag, theirPassword
 }
 
 func (p *Port) remove(l *Leg) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.byUfrag, l.Ufrag)
+	ufrag, _ := l.Credentials()
+	delete(p.byUfrag, ufrag)
 	if via := l.path.Load(); via != nil && p.byPeer[via.peer] == l {
 		delete(p.byPeer, via.peer)
 	}

@@ -26,7 +26,7 @@ func decodeSTUN(datagram []byte) (*stun.Message, bool) {
 // pair that the peer nominates is used. Nothing happens for a wrong one.
 func (l *Leg) answerSTUN(m *stun.Message, from *path) {
 	l.mu.Lock()
-	password, closed := l.Password, l.closed
+	password, closed := l.password, l.closed
 	l.mu.Unlock()
 	if closed || m.Type != stun.BindingRequest {
 		return

@@ -1,0 +1,202 @@
+package signaling
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/labstack/echo/v4"
+
+	"watershed/sfu/id"
+	"watershed/signaling/sdpfrag"
+)
+
+// maxSDP bounds offers: a room's viewer with 128 m-lines has 200 kB.
+const maxSDP = 256 << 10
+
+// transport is what PATCH and DELETE act on: a viewer's or a publisher's.
+type transport interface {
+	Close(reason error)
+	RestartICE(ufrag, password string) (ourUfrag, ourPassword string, err error)
+}
+
+// session is a WHEP or WHIP session of this node.
+type session struct {
+	id       string
+	resource string // its path
+	transport
+
+	mu    sync.Mutex // guards what follows; held while ICE restarts, so that two restarts do not mix
+	ufrag string     // the peer's
+	etag  string     // of this ICE generation (RFC 9725 section 4.3.1)
+}
+
+// sessions are the WHEP and WHIP sessions of this node, by id.
+type sessions struct {
+	mu  sync.Mutex // guards the map
+	all map[string]*session
+}
+
+func newSessions() sessions { return sessions{all: map[string]*session{}} }
+
+// reserve makes room for a session that is about to begin, because it may end before it is added.
+func (s *sessions) reserve(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all[id] = nil
+}
+
+func (s *sessions) add(v *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.all[v.id]; ok {
+		s.all[v.id] = v
+	}
+}
+
+func (s *sessions) remove(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.all, id)
+}
+
+func (s *sessions) find(id string) (*session, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.all[id]
+	return v, v != nil
+}
+
+// routeSessions adds what WHIP and WHEP have in common below their path, "/whip" or "/whep".
+func (s *Server) routeSessions(path string) {
+	s.echo.OPTIONS(path+"/:stream", s.sessionOptions)
+	s.echo.OPTIONS(path+"/:stream/:session", s.sessionOptions)
+	s.echo.PATCH(path+"/:stream/:session", s.patchSession)
+	s.echo.DELETE(path+"/:stream/:session", s.deleteSession)
+}
+
+// openToAll lets pages of any origin use WHIP and WHEP: what authorises is the bearer token, which no browser sends by itself.
+func openToAll(h http.Header) {
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", "Location, ETag, Link, Accept-Patch, Retry-After")
+}
+
+// sessionOptions answers a preflight, and says what may be posted (RFC 9725 section 4.1).
+func (s *Server) sessionOptions(c echo.Context) error {
+	h := c.Response().Header()
+	openToAll(h)
+	h.Set("Access-Control-Allow-Methods", "OPTIONS, POST, PATCH, DELETE")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match")
+	h.Set("Access-Control-Max-Age", "600")
+	h.Set("Accept-Post", "application/sdp")
+	h.Set("Accept-Patch", sdpfrag.Type)
+	return c.NoContent(http.StatusNoContent)
+}
+
+// readBody takes a request's body of one media type.
+func readBody(c echo.Context, mediaType, what string) (string, error) {
+	if ct, _, _ := strings.Cut(c.Request().Header.Get("Content-Type"), ";"); !strings.EqualFold(strings.TrimSpace(ct), mediaType) {
+		return "", problem(http.StatusUnsupportedMediaType, "Wrong media type", "send "+what+" as "+mediaType)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, maxSDP))
+	if err != nil {
+		return "", problem(http.StatusRequestEntityTooLarge, "Too large", what+" has at most 256 kB")
+	}
+	return string(body), nil
+}
+
+func readSDP(c echo.Context) (string, error) {
+	openToAll(c.Response().Header())
+	return readBody(c, "application/sdp", "an SDP offer")
+}
+
+// created answers an offer: 201 with the session's address and its first ETag.
+func (s *Server) created(c echo.Context, v *session, answer string) error {
+	v.etag = newETag()
+	s.sessions.add(v)
+	h := c.Response().Header()
+	h.Set("Location", v.resource)
+	h.Set("ETag", v.etag)
+	h.Set("Accept-Patch", sdpfrag.Type)
+	h.Set("Content-Type", "application/sdp")
+	return c.String(http.StatusCreated, answer)
+}
+
+func newETag() string { return `"` + id.Random(8) + `"` }
+
+// resource is the address of a session; any node forwards it to the one that it names.
+func (s *Server) resource(kind string, stream id.Stream, sid string) string {
+	return "/" + kind + "/" + string(stream) + "/" + s.cfg.Node + "." + sid
+}
+
+// offeredUfrag is the ICE user name in an offer.
+func offeredUfrag(offer string) string {
+	_, after, _ := strings.Cut(offer, "a=ice-ufrag:")
+	ufrag, _, _ := strings.Cut(after, "\n")
+	return strings.TrimSpace(ufrag)
+}
+
+func (s *Server) session(c echo.Context) (*session, error) {
+	_, sid, _ := strings.Cut(c.Param("session"), ".")
+	v, ok := s.sessions.find(sid)
+	if !ok || v.resource != c.Request().URL.Path {
+		return nil, problem(http.StatusNotFound, "Unknown session", "it may have ended already")
+	}
+	return v, nil
+}
+
+var errDeleted = errors.New("ended by its client")
+
+func (s *Server) deleteSession(c echo.Context) error {
+	openToAll(c.Response().Header())
+	v, err := s.session(c)
+	if err != nil {
+		return err
+	}
+	v.Close(errDeleted)
+	return c.NoContent(http.StatusOK)
+}
+
+// patchSession takes the peer's candidates or restarts ICE (RFC 9725 section 4.3). We are ICE-lite: the peer's checks tell its addresses, so
+// candidates are read and need not be kept.
+func (s *Server) patchSession(c echo.Context) error {
+	openToAll(c.Response().Header())
+	v, err := s.session(c)
+	if err != nil {
+		return err
+	}
+	body, err := readBody(c, sdpfrag.Type, "ICE candidates")
+	if err != nil {
+		return err
+	}
+	f, err := sdpfrag.Parse(body)
+	if err != nil {
+		return problem(http.StatusBadRequest, "Fragment not understood", err.Error())
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	restart := f.Ufrag != "" && f.Ufrag != v.ufrag
+	switch match := c.Request().Header.Get("If-Match"); {
+	case match == "":
+		return problem(http.StatusPreconditionRequired, "If-Match is missing", "send If-Match with the session's ETag, or * to restart ICE")
+	case match != v.etag && !(match == "*" && restart):
+		return problem(http.StatusPreconditionFailed, "Not this ICE session", "ICE was restarted meanwhile: use the ETag of its answer")
+	case !restart:
+		return c.NoContent(http.StatusNoContent)
+	}
+	return s.restart(c, v, f)
+}
+
+// restart answers new credentials with ours; v.mu is held.
+func (s *Server) restart(c echo.Context, v *session, f sdpfrag.Fragment) error {
+	ufrag, password, err := v.RestartICE(f.Ufrag, f.Password)
+	if err != nil {
+		return problem(http.StatusBadRequest, "ICE restart refused", err.Error())
+	}
+	v.ufrag, v.etag = f.Ufrag, newETag()
+	answer := sdpfrag.Fragment{Ufrag: ufrag, Password: password, Candidates: s.cfg.SFU.Port().Candidates(), End: true}
+	c.Response().Header().Set("ETag", v.etag)
+	return c.Blob(http.StatusOK, sdpfrag.Type, []byte(answer.String()))
+}
