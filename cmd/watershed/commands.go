@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 
 	"golang.org/x/sync/errgroup"
 
@@ -39,6 +40,10 @@ func (c *demoCmd) Run(ctx context.Context) error {
 		return err
 	}
 	cfg := config.Default()
+	if cfg.Data, err = os.MkdirTemp("", "watershed-demo-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(cfg.Data)
 	cfg.HTTP.Listen = c.Listen
 	cfg.Streams = map[string]config.Stream{}
 	for i := range c.Cameras {
