@@ -25,6 +25,7 @@ type SessionOptions struct {
 	Pushed   bool               // somebody publishes: not one of the stream's own inputs
 	Takeover bool               // replace another publisher
 	Kicked   func(reason error) // told when the session must end: taken over, stream gone
+	Closed   func(reason error) // told once when the session ended, for whatever reason
 	Name     string             // of the publisher or the input, for people; no credentials
 }
 
@@ -64,7 +65,7 @@ func (st *Stream) Begin(o SessionOptions) (*Session, []*Writer, error) {
 	st.notifyLocked()
 	st.mu.Unlock()
 	if old != nil {
-		old.kick(ErrTakenOver)
+		old.Kick(ErrTakenOver)
 	}
 	st.setState(Starting, NoReason, "")
 	st.convert()
@@ -150,10 +151,13 @@ func (s *Session) Close(reason error) {
 	if mine && s.pushed {
 		st.setState(Offline, ReasonWaiting, "the publisher left")
 	}
+	if s.opts.Closed != nil {
+		s.opts.Closed(reason)
+	}
 }
 
-// kick tells the adapter to end.
-func (s *Session) kick(reason error) {
+// Kick ends the session and tells its adapter.
+func (s *Session) Kick(reason error) {
 	s.Close(reason)
 	if s.opts.Kicked != nil {
 		s.opts.Kicked(reason)

@@ -111,6 +111,13 @@ func (st *Stream) Status() Status {
 	return s
 }
 
+// Spec of the stream now.
+func (st *Stream) Spec() Spec {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.spec
+}
+
 // Track of a kind, or nil.
 func (st *Stream) Track(k media.Kind) *Track {
 	st.mu.Lock()
@@ -262,7 +269,7 @@ func (st *Stream) end() {
 		f.stop()
 	}
 	if session != nil {
-		session.kick(ErrStreamGone)
+		session.Kick(ErrStreamGone)
 	}
 	for _, sl := range slots {
 		sl.gone()

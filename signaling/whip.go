@@ -8,7 +8,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"watershed/sfu"
 	"watershed/sfu/id"
 	"watershed/sfu/ingest"
 	"watershed/sfu/ingest/whip"
@@ -32,19 +31,20 @@ func (s *Server) postWHIP(c echo.Context) error {
 	p := ingest.Publish{
 		Stream: name, Protocol: "whip", Token: bearer(c.Request()), Addr: c.RealIP(), Takeover: c.QueryParam("takeover") == "1",
 	}
-	st, err := s.cfg.Admit(c.Request().Context(), p)
+	permit, err := s.cfg.Admit(c.Request().Context(), p)
 	if err != nil {
 		return s.refused(p, err)
 	}
-	return s.publish(c, st, p, offer)
+	return s.publish(c, permit, p, offer)
 }
 
-func (s *Server) publish(c echo.Context, st *sfu.Stream, p ingest.Publish, offer string) error {
+func (s *Server) publish(c echo.Context, permit *ingest.Permit, p ingest.Publish, offer string) error {
+	st := permit.Stream
 	sid := id.Random(15)
 	s.sessions.reserve(sid)
 	ctx := context.WithoutCancel(c.Request().Context()) // the session outlives the request
 	v, err := s.cfg.Publishers.Answer(ctx, whip.Options{
-		Stream: st, Offer: offer, Takeover: p.Takeover, Name: "whip from " + p.Addr,
+		Permit: permit, Offer: offer, Name: "whip from " + p.Addr,
 		Closed: func(_ *whip.Session, reason error) {
 			s.sessions.remove(sid)
 			s.cfg.Log.Info("publisher left", "stream", st.Name, "protocol", "whip", "reason", reason)

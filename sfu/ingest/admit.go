@@ -23,7 +23,7 @@ type Publish struct {
 
 // Admit decides on a wish to publish and finds the stream, or creates it if the publisher may. Its errors reach the publisher, so they
 // say why and what to do; a Refusal says with which status. Adapters call it before they read any media.
-type Admit func(ctx context.Context, p Publish) (*sfu.Stream, error)
+type Admit func(ctx context.Context, p Publish) (*Permit, error)
 
 // Refusal is the error of a publisher who is turned away. Status is HTTP's, which the other protocols translate.
 type Refusal struct {
@@ -57,7 +57,7 @@ func Status(err error) int {
 
 // Open admits everybody and creates what is not there: for `auth.mode: open`, on loopback.
 func Open(s *sfu.SFU) Admit {
-	return func(_ context.Context, p Publish) (*sfu.Stream, error) {
-		return s.Ensure(p.Stream, sfu.Spec{Public: true, Ephemeral: true}), nil
+	return func(_ context.Context, p Publish) (*Permit, error) {
+		return &Permit{Stream: s.Ensure(p.Stream, sfu.Spec{Public: true, Ephemeral: true}), Takeover: p.Takeover}, nil
 	}
 }

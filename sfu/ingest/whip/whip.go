@@ -24,6 +24,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"watershed/sfu"
+	"watershed/sfu/ingest"
 	"watershed/sfu/ingest/depacket"
 	"watershed/sfu/ingest/reorder"
 	"watershed/sfu/ingest/rtpclock"
@@ -75,11 +76,10 @@ func New(port *leg.Port, log *slog.Logger) (*Server, error) {
 
 // Options of one publisher.
 type Options struct {
-	Stream   *sfu.Stream
-	Offer    string
-	Takeover bool                  // replace another publisher
-	Name     string                // for people
-	Closed   func(*Session, error) // once, when it ended for whatever reason
+	Permit *ingest.Permit
+	Offer  string
+	Name   string                // for people
+	Closed func(*Session, error) // once, when it ended for whatever reason
 }
 
 // Session is one publisher.
@@ -249,8 +249,8 @@ func (p *Session) begin(sources []*source) error {
 			specs = append(specs, sfu.TrackSpec{Label: in.label, Config: src.format().Config})
 		}
 	}
-	session, writers, err := p.opts.Stream.Begin(sfu.SessionOptions{
-		Tracks: specs, Pushed: true, Takeover: p.opts.Takeover, Name: p.opts.Name,
+	session, writers, err := p.opts.Permit.Begin(sfu.SessionOptions{
+		Tracks: specs, Name: p.opts.Name,
 		Keyframe: p.askKeyframe,
 		Kicked: func(reason error) {
 			go func() {
