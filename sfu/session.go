@@ -297,8 +297,10 @@ func (s *Session) wrote(now time.Time, first bool, l *Layer) {
 		return
 	}
 	if cfg := l.Config(); cfg.BFrames {
-		st.setState(Degraded, ReasonBFrames, "pictures out of order: browsers need them converted")
-		return
+		if err := st.sfu.canConvert(cfg, media.H264); err != nil {
+			st.setState(Degraded, ReasonBFrames, "pictures are sent out of order, which browsers do not play over WebRTC, and they cannot be converted: "+err.Error())
+			return
+		}
 	}
 	if !live {
 		st.setState(Live, NoReason, "")

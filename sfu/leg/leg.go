@@ -32,6 +32,7 @@ import (
 
 	"watershed/sfu/id"
 	"watershed/sfu/media"
+	"watershed/sfu/pipe"
 	"watershed/sfu/udpbatch"
 )
 
@@ -68,8 +69,7 @@ type Leg struct {
 	born     time.Time
 	lastSeen atomic.Int64 // Unix seconds of the last authenticated datagram
 	path     atomic.Pointer[path]
-	dtlsIn   chan []byte
-	done     chan struct{}
+	pipe     *pipe.Conn // DTLS datagrams
 
 	mu       sync.Mutex // guards what follows; never held over a call to the handler
 	ufrag    string     // ours
@@ -99,8 +99,8 @@ func (p *Port) New(remote Remote, h Handler) *Leg {
 	l := &Leg{
 		ufrag: id.Random(5), password: id.Random(20),
 		port: p, remote: remote, handler: h, born: time.Now(),
-		dtlsIn: make(chan []byte, 16), done: make(chan struct{}),
 	}
+	l.pipe = pipe.New(l.sendDTLS)
 	l.lastSeen.Store(time.Now().Unix())
 	p.add(l)
 	return l
@@ -216,11 +216,15 @@ func (l *Leg) Close(reason error) {
 	}
 	l.closed = true
 	d := l.dtls
-	close(l.done)
 	l.mu.Unlock()
 	l.Dead.Store(true)
 	if d != nil {
-		go d.Close() // says close_notify; it may wait for its own goroutines
+		l.port.tasks.Go(func() { // says close_notify; it waits for its own goroutines
+			d.Close()
+			l.pipe.Close()
+		})
+	} else {
+		l.pipe.Close()
 	}
 	l.port.remove(l)
 	l.handler.Closed(l, reason)
@@ -244,7 +248,7 @@ func (l *Leg) expired(now time.Time) error {
 func (l *Leg) handshake() {
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 	defer cancel()
-	conn, err := dtls.ServerWithOptions(&dtlsPipe{leg: l}, pipeAddr{}, l.port.dtlsOptions(l.verify)...)
+	conn, err := dtls.ServerWithOptions(l.pipe, l.pipe.LocalAddr(), l.port.dtlsOptions(l.verify)...)
 	if err == nil {
 		l.mu.Lock()
 		l.dtls = conn

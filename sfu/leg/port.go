@@ -190,10 +190,7 @@ func (p *Port) receive(datagram []byte, from netip.AddrPort, via *path) bool {
 	}
 	switch b := datagram[0]; {
 	case b >= 20 && b <= 63:
-		select {
-		case l.dtlsIn <- append([]byte(nil), datagram...):
-		default: // a flood; DTLS repeats itself
-		}
+		l.pipe.Deliver(datagram)
 	case b >= 128 && b <= 191 && len(datagram) > 1 && datagram[1] >= 192 && datagram[1] <= 223: // RFC 5761 section 4
 		l.receiveRTCP(datagram)
 	}

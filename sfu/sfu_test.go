@@ -1,0 +1,259 @@
+package sfu_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"watershed/sfu"
+	"watershed/sfu/leg"
+	"watershed/sfu/media"
+	"watershed/sfu/mediatest"
+	"watershed/sfu/peer"
+)
+
+// node runs a media plane on loopback for one test and checks that nothing is left of it.
+func node(t *testing.T, edit func(*sfu.Config)) *sfu.SFU {
+	t.Helper()
+	before := runtime.NumGoroutine()
+	ctx, cancel := context.WithCancel(context.Background())
+	port, err := leg.Listen(ctx, leg.Config{Listen: "127.0.0.1:0", Shards: 2})
+	require.NoError(t, err)
+	cfg := sfu.Config{Port: port}
+	if edit != nil {
+		edit(&cfg)
+	}
+	s := sfu.New(cfg)
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-done)
+		eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, "goroutines left: %v", stacks{})
+	})
+	return s
+}
+
+// stacks prints all goroutines when it is formatted.
+type stacks struct{}
+
+func (stacks) String() string {
+	buf := make([]byte, 1<<20)
+	return string(buf[:runtime.Stack(buf, true)])
+}
+
+func eventually(t *testing.T, ok func() bool, format string, args ...any) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf(format, args...)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+var h264 = media.Config{Codec: media.H264, ClockRate: 90000}
+
+// source publishes a clip frame by frame.
+type source struct {
+	t       *testing.T
+	session *sfu.Session
+	writer  *sfu.Writer
+	clip    [][][]byte
+	n       int
+	pts     int64
+}
+
+func publish(t *testing.T, st *sfu.Stream, clip string) *source {
+	t.Helper()
+	session, writers, err := st.Begin(sfu.SessionOptions{Tracks: []sfu.TrackSpec{{Config: h264}}, Pushed: true})
+	require.NoError(t, err)
+	return &source{t: t, session: session, writer: writers[0], clip: mediatest.Clip(t, clip)}
+}
+
+func (s *source) write(frames int) {
+	s.t.Helper()
+	for range frames {
+		require.NoError(s.t, s.writer.Write(sfu.Unit{Parts: s.clip[s.n%len(s.clip)], PTS: s.pts, Arrival: time.Now()}))
+		s.n++
+		s.pts += 3600
+	}
+}
+
+// show writes frames in portions that a socket's buffer holds, and waits until the viewer has them.
+func (s *source) show(check *mediatest.Checker, frames int) {
+	s.t.Helper()
+	_, seen := check.Seen()
+	for frames > 0 {
+		n := min(frames, 10)
+		s.write(n)
+		frames -= n
+		seen += n
+		eventually(s.t, func() bool { _, f := check.Seen(); return f >= seen }, "picture %d did not come", seen)
+	}
+}
+
+// play writes frames at the camera's pace until stop is closed.
+func (s *source) play(stop <-chan struct{}) {
+	tick := time.NewTicker(10 * time.Millisecond) // 2.5 times real time: tests are in a hurry, timestamps do not care
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.write(1)
+		case <-stop:
+			return
+		}
+	}
+}
+
+func watch(t *testing.T, s *sfu.SFU, st *sfu.Stream, cfg peer.Config) (*peer.Peer, *sfu.Viewer) {
+	t.Helper()
+	var v *sfu.Viewer
+	cfg.Exchange = func(_ context.Context, offer string) (string, error) {
+		var err error
+		if v, err = s.Answer(sfu.ViewerOptions{Offer: offer}); err != nil {
+			return "", err
+		}
+		for _, sl := range v.Slots {
+			sl.Bind(st, "")
+		}
+		return v.Answer, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	p, err := peer.Dial(ctx, cfg)
+	require.NoError(t, err)
+	runCtx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { p.Run(runCtx); close(done) }()
+	t.Cleanup(func() { stop(); <-done })
+	return p, v
+}
+
+func TestViewerStartsAtTheKeyframeInTheRing(t *testing.T) {
+	for name, edit := range map[string]func(*sfu.Config){
+		"from zero":        nil,
+		"across all wraps": func(c *sfu.Config) { c.TimelineStart, c.FirstSeq = (1<<32)/90000*time.Second-time.Second, 1<<32-20 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := node(t, edit)
+			st := s.Declare("cam", sfu.Spec{})
+			src := publish(t, st, "coast")
+			src.write(60) // more than half of a GOP of 100
+			check := &mediatest.Checker{Kind: "video"}
+			watch(t, s, st, peer.Config{Verify: 1, OnPacket: check.Packet})
+			eventually(t, func() bool { _, f := check.Seen(); return f == 60 }, "the cached GOP did not come")
+			src.show(check, 150)
+			require.NoError(t, check.Err())
+		})
+	}
+}
+
+func TestViewersStayWhileTheSourceIsAway(t *testing.T) {
+	s := node(t, nil)
+	st := s.Declare("cam", sfu.Spec{})
+	src := publish(t, st, "coast")
+	src.write(30)
+	check := &mediatest.Checker{Kind: "video"}
+	_, v := watch(t, s, st, peer.Config{Verify: 1, OnPacket: check.Packet})
+	eventually(t, func() bool { _, f := check.Seen(); return f == 30 }, "the cached GOP did not come")
+	for _, clip := range []string{"lake", "river", "coast"} { // the second time with another resolution
+		src.session.Close(errors.New("gone"))
+		require.Equal(t, sfu.Offline, st.Status().State)
+		src = publish(t, st, clip)
+		src.show(check, 25)
+	}
+	require.NoError(t, check.Err())
+	require.True(t, v.Connected())
+	require.Equal(t, sfu.Live, st.Status().State)
+}
+
+func TestSecondPublisherIsRefusedUnlessItTakesOver(t *testing.T) {
+	s := node(t, nil)
+	st := s.Declare("cam", sfu.Spec{})
+	first := publish(t, st, "coast")
+	_, _, err := st.Begin(sfu.SessionOptions{Tracks: []sfu.TrackSpec{{Config: h264}}, Pushed: true})
+	require.ErrorIs(t, err, sfu.ErrBusy)
+	_, _, err = st.Begin(sfu.SessionOptions{Tracks: []sfu.TrackSpec{{Config: h264}}, Pushed: true, Takeover: true})
+	require.NoError(t, err)
+	require.ErrorIs(t, first.writer.Write(sfu.Unit{Parts: first.clip[0]}), sfu.ErrTakenOver)
+}
+
+func TestLostPacketsAreRepeated(t *testing.T) {
+	s := node(t, nil)
+	st := s.Declare("cam", sfu.Spec{})
+	src := publish(t, st, "river")
+	src.write(1)
+	check := &mediatest.Checker{Kind: "video", Lossy: true}
+	p, _ := watch(t, s, st, peer.Config{Verify: 1, Loss: 0.05, OnPacket: check.Packet})
+	stop := make(chan struct{})
+	time.AfterFunc(2*time.Second, func() { close(stop) })
+	src.play(stop)
+	src.write(1) // so that a loss at the end is noticed
+	eventually(t, func() bool { packets, _ := check.Seen(); return packets > 1000 }, "packets did not come")
+	require.NoError(t, check.Err())
+	require.Zero(t, p.Rejected())
+	track := p.Tracks[0]
+	require.Positive(t, track.NACKs)
+	require.Positive(t, track.Repeated)
+}
+
+func TestStreamRemovedEndsItsViewers(t *testing.T) {
+	s := node(t, nil)
+	st := s.Declare("cam", sfu.Spec{})
+	closed := make(chan error, 1)
+	var v *sfu.Viewer
+	p, err := peer.Dial(context.Background(), peer.Config{Exchange: func(_ context.Context, offer string) (string, error) {
+		var err error
+		v, err = s.Answer(sfu.ViewerOptions{Offer: offer, Closed: func(_ *sfu.Viewer, reason error) { closed <- reason }})
+		if err != nil {
+			return "", err
+		}
+		v.Slots[0].Bind(st, "")
+		return v.Answer, nil
+	}})
+	require.NoError(t, err)
+	eventually(t, v.Connected, "not connected")
+	s.Remove("cam")
+	require.ErrorIs(t, <-closed, sfu.ErrStreamGone)
+	p.Run(context.Background()) // ends by the server's close_notify
+}
+
+func TestHostileFeedbackHarmsNobody(t *testing.T) {
+	s := node(t, nil)
+	st := s.Declare("cam", sfu.Spec{})
+	src := publish(t, st, "coast")
+	src.write(10)
+	check := &mediatest.Checker{Kind: "video"}
+	watch(t, s, st, peer.Config{Verify: 1, OnPacket: check.Packet})
+	bad, v := watch(t, s, st, peer.Config{})
+	for range 200 {
+		bad.Tracks[0].RequestKeyframe()
+		bad.SendREMB(1)
+	}
+	eventually(t, func() bool { _, f := check.Seen(); return f == 10 }, "the cached GOP did not come")
+	src.show(check, 100)
+	require.NoError(t, check.Err())
+	eventually(t, func() bool { return v.Quality().PLIs > 0 }, "PLIs not counted")
+}
+
+func TestOfferErrors(t *testing.T) {
+	s := node(t, nil)
+	for name, c := range map[string]struct{ offer, want string }{
+		"garbage":      {"hello", "parse SDP offer"},
+		"no transport": {"v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 H264/90000\r\n", "ice-ufrag"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := s.Answer(sfu.ViewerOptions{Offer: c.offer})
+			require.Error(t, err)
+			require.True(t, strings.Contains(err.Error(), c.want), err)
+		})
+	}
+}
