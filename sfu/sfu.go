@@ -165,6 +165,15 @@ func (s *SFU) Remove(name id.Stream) {
 	}
 }
 
+// Shards are the shards' counts, by shard.
+func (s *SFU) Shards() []*ShardStats {
+	all := make([]*ShardStats, len(s.shards))
+	for i, sh := range s.shards {
+		all[i] = &sh.stats
+	}
+	return all
+}
+
 // Port is the node's media port.
 func (s *SFU) Port() *leg.Port { return s.cfg.Port }
 

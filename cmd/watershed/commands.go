@@ -39,15 +39,14 @@ func (c *demoCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg := config.Default()
-	if cfg.Data, err = os.MkdirTemp("", "watershed-demo-"); err != nil {
+	data, err := os.MkdirTemp("", "watershed-demo-")
+	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(cfg.Data)
-	cfg.HTTP.Listen = c.Listen
-	cfg.Streams = map[string]config.Stream{}
-	for i := range c.Cameras {
-		cfg.Streams[fmt.Sprintf("cam%d", i)] = config.Stream{Public: true, Source: farm.URL(i)}
+	defer os.RemoveAll(data)
+	cfg := c.config(farm, data)
+	if err := cfg.Check("watershed demo"); err != nil {
+		return err
 	}
 	n, err := openNode(ctx, cfg)
 	if err != nil {
@@ -56,8 +55,34 @@ func (c *demoCmd) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return farm.Run(ctx) })
 	g.Go(func() error { return n.run(ctx) })
-	fmt.Printf("http://%s/watch/cam0\n", c.Listen)
+	c.tell(n.http.Addr().String())
 	return g.Wait()
+}
+
+// config of the demo: every listener on loopback, everything allowed, nothing kept.
+func (c *demoCmd) config(farm *camera.Farm, data string) config.Config {
+	cfg := config.Default()
+	cfg.Data, cfg.Auth.Mode, cfg.HTTP.Listen = data, "open", c.Listen
+	cfg.WebRTC.Listen, cfg.RTSP.Listen, cfg.RTMP.Listen, cfg.SRT.Listen = "127.0.0.1:8189", "127.0.0.1:8554", "127.0.0.1:1935", "127.0.0.1:8890"
+	cfg.Cluster.Listen = "127.0.0.1:8443"
+	cfg.Streams = map[string]config.Stream{}
+	for i := range c.Cameras {
+		cfg.Streams[fmt.Sprintf("cam%d", i)] = config.Stream{Public: true, Source: farm.URL(i)}
+	}
+	return cfg
+}
+
+func (c *demoCmd) tell(address string) {
+	fmt.Printf(`
+Watershed shows %d synthetic cameras. Open
+
+  http://%[2]s/             all of them
+  http://%[2]s/watch/cam0   one of them, with its chat
+  http://%[2]s/room/lobby   a room to meet in
+
+Ctrl-C ends it; nothing is kept.
+
+`, c.Cameras, address)
 }
 
 type cameraCmd struct {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,10 +12,12 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/labstack/echo/v4"
 	"golang.org/x/sync/errgroup"
 
 	"watershed/cluster"
 	"watershed/cmd/watershed/config"
+	"watershed/cmd/watershed/ops"
 	"watershed/sfu"
 	"watershed/sfu/id"
 	"watershed/sfu/ingest"
@@ -35,6 +36,10 @@ type node struct {
 	sfu     *sfu.SFU
 	sig     *signaling.Server
 	http    net.Listener
+
+	metrics   net.Listener // nil: off
+	health    ops.Health
+	listening []any // key and address of each listener, for the log
 }
 
 func newLog(c config.Log) (*slog.Logger, error) {
@@ -70,7 +75,7 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	}
 	port, err := leg.Listen(ctx, leg.Config{Listen: cfg.WebRTC.Listen, Shards: shards, Public: cfg.WebRTC.Public, Log: log})
 	if err != nil {
-		return nil, err
+		return nil, listenError("webrtc", err)
 	}
 	n.sfu = sfu.New(sfu.Config{
 		Port: port, Log: log,
@@ -81,9 +86,11 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 		return nil, err
 	}
 	n.sig = signaling.New(signaling.Config{SFU: n.sfu, Publishers: publishers, Admit: ingest.Open(n.sfu), Node: n.cluster.ID, Log: log})
-	if n.http, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
-		return nil, fmt.Errorf("http.listen: %w", err)
+	if err := n.listen(); err != nil {
+		return nil, err
 	}
+	n.sig.Echo().GET("/healthz", echo.WrapHandler(http.HandlerFunc(n.health.Alive)))
+	n.sig.Echo().GET("/readyz", echo.WrapHandler(http.HandlerFunc(n.health.Takes)))
 	for name, s := range cfg.Streams {
 		full, _ := id.ParseStream(name) // config.Check has seen it
 		n.sfu.Declare(full, s.Spec())
@@ -131,21 +138,16 @@ func (n *node) run(ctx context.Context) error {
 		}
 	})
 	g.Go(func() error { return n.sfu.Run(ctx) })
-	n.log.Info("ready", "http", n.http.Addr().String(), "webrtc", n.sfu.Port().Conns()[0].LocalAddr().String())
-	srv := &http.Server{Handler: n.sig.Handler(), ReadHeaderTimeout: 10 * time.Second}
-	g.Go(func() error {
-		if err := srv.Serve(n.http); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
+	g.Go(func() error { return serveHTTP(ctx, n.http, n.sig.Handler()) })
+	if n.metrics != nil {
+		g.Go(func() error { return serveHTTP(ctx, n.metrics, ops.Handler(n.sfu)) })
+	}
+	n.log.Info("ready", n.listening...)
+	n.health.Ready(true)
 	g.Go(func() error {
 		<-ctx.Done()
-		grace, cancel := context.WithTimeout(context.Background(), 4*time.Second)
-		defer cancel()
-		if srv.Shutdown(grace) != nil {
-			return srv.Close()
-		}
+		n.health.Ready(false)
+		n.log.Info("ending")
 		return nil
 	})
 	return g.Wait()

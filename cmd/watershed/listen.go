@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+)
+
+// listenTCP opens a listener for a key of the configuration, which errors name.
+func listenTCP(key, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, listenError(key, err)
+	}
+	return l, nil
+}
+
+// listenError says which key of the configuration has an address that cannot be had, and what to do.
+func listenError(key string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s.listen: %w: another program has this port (perhaps another node); end it, or give %s.listen another address", key, err, key)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%s.listen: %w: ports below 1024 need the capability CAP_NET_BIND_SERVICE; give %s.listen a higher one", key, err, key)
+	}
+	return fmt.Errorf("%s.listen: %w", key, err)
+}
+
+// listen opens what speaks HTTP.
+func (n *node) listen() (err error) {
+	n.listening = append(n.listening, "webrtc", n.sfu.Port().Conns()[0].LocalAddr().String())
+	if n.http, err = listenTCP("http", n.cfg.HTTP.Listen); err != nil {
+		return err
+	}
+	n.listening = append(n.listening, "http", n.http.Addr().String())
+	if n.cfg.Metrics.Listen == "" {
+		return nil
+	}
+	if n.metrics, err = listenTCP("metrics", n.cfg.Metrics.Listen); err != nil {
+		return err
+	}
+	n.listening = append(n.listening, "metrics", n.metrics.Addr().String())
+	return nil
+}
+
+// closeGrace is how long requests may take to end after SIGTERM. A node ends within five seconds: this leaves one for files.
+const closeGrace = 4 * time.Second
+
+// serveHTTP serves until ctx ends; then requests have closeGrace to end.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(l) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.Background(), closeGrace)
+	defer cancel()
+	if srv.Shutdown(grace) != nil {
+		srv.Close() // what still waits for something that will not come
+	}
+	<-ended
+	return nil
+}
