@@ -15,6 +15,8 @@ type cli struct {
 	Serve  serveCmd  `cmd:"" help:"Run a node."`
 	Demo   demoCmd   `cmd:"" help:"Run a node with synthetic cameras: no files, no FFmpeg, no configuration."`
 	Camera cameraCmd `cmd:"" help:"Run a farm of synthetic RTSP cameras."`
+
+	Loadtest loadtestCmd `cmd:"" help:"Make viewers by the thousand and report what they saw and cost."`
 }
 
 func main() {

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"watershed/cmd/watershed/loadtest"
+)
+
+type loadtestCmd struct {
+	Whep loadtestWhepCmd `cmd:"" help:"WebRTC viewers with a browser's feedback: they count and verify, and decode nothing."`
+}
+
+type loadtestWhepCmd struct {
+	URLs     []string      `arg:"" name:"url" help:"WHEP endpoints, such as http://127.0.0.1:8080/whep/cam0; viewers are spread over them."`
+	Viewers  int           `short:"n" default:"100" help:"Viewers."`
+	Rate     float64       `default:"100" help:"Viewers that join each second."`
+	Duration time.Duration `short:"d" default:"20s" help:"Time measured after all have joined."`
+	Loss     float64       `help:"Fraction of datagrams that the tester drops, both ways."`
+	Delay    time.Duration `help:"Delay of what viewers send."`
+	Token    string        `env:"WATERSHED_TOKEN" help:"Bearer token for streams that are not public."`
+	PID      int           `name:"pid" help:"Process id of the server, to measure its CPU and memory."`
+	Metrics  string        `default:"http://127.0.0.1:9600/metrics" help:"The server's metrics, for its GSO hit rate."`
+}
+
+func (c *loadtestWhepCmd) Run(ctx context.Context) error {
+	load := loadtest.WHEP{
+		URLs: c.URLs, Viewers: c.Viewers, Rate: c.Rate, Duration: c.Duration, Loss: c.Loss, Delay: c.Delay,
+		Token: c.Token, PID: c.PID, Metrics: c.Metrics, Progress: os.Stderr,
+	}
+	r, err := load.Run(ctx)
+	if err != nil {
+		return err
+	}
+	r.Print(os.Stdout)
+	return nil
+}
