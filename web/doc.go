@@ -1,0 +1,17 @@
+// Package web is the face in a browser: the pages, the player that others may embed, and what they are built from.
+//
+// The sources are TypeScript in src; `npm run build` puts modules with hashed names into dist, which this package embeds. A
+// page is a template here that names the stream and shows its poster before any script runs, and one module:
+//
+//	/                 src/pages/hub.tsx      the wall of streams
+//	/watch/{stream}   src/pages/watch.tsx    player and chat
+//	/room/{room}      src/pages/room.tsx     people who see each other
+//	/publish/{stream} src/pages/publish.tsx  a camera or a screen, by WHIP
+//	/embed/{stream}   src/pages/embed.ts     only the player, for frames
+//	/embed.js         src/player             <watershed-player> for foreign pages, one script, no framework
+//
+// src/player is a custom element with nothing beside it: WHEP first, then LL-HLS, then HLS. Its first step, the offer, is also
+// a script of a kilobyte (early.js) inside the page's head, so that the picture does not wait for the modules. src/socket.ts speaks
+// watershed.v1 (signaling/PROTOCOL.md) and knows no browser. Pages learn who the visitor is from a token in the address's
+// fragment or local storage; the server renders nothing that needs one.
+package web

@@ -1,0 +1,175 @@
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"html/template"
+	"net/http"
+	"strings"
+
+	"watershed/sfu/id"
+)
+
+// Config of the pages.
+type Config struct {
+	// Title of a stream that everybody may see, or "". What is not public is shown by the name in its address alone, whether it is there or not.
+	Title func(id.Stream) string
+}
+
+// Pages serves every page and built file.
+type Pages struct {
+	cfg    Config
+	assets *assets
+	mux    *http.ServeMux
+	early  template.JS // the player's first step, inlined
+	html   *template.Template
+	policy map[bool]string // Content-Security-Policy; true: for frames on any site
+}
+
+// Routes are the patterns of what Pages serves, in the notation of net/http.
+func Routes() []string {
+	return []string{"/{$}", "/watch/{stream}", "/room/{room}", "/publish/{stream}", "/embed/{stream}",
+		"/embed.js", "/embed-hls.js", "/assets/", "/favicon.svg", "/manifest.webmanifest"}
+}
+
+// New returns the pages. It fails only when the embedded files are damaged.
+func New(cfg Config) (*Pages, error) {
+	a, err := openAssets()
+	if err != nil {
+		return nil, err
+	}
+	html, err := template.ParseFS(templates, "templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	early := strings.TrimSpace(a.text("early.js"))
+	p := &Pages{cfg: cfg, assets: a, mux: http.NewServeMux(), early: template.JS(early), html: html}
+	p.policy = map[bool]string{false: policy(early, "'self'"), true: policy(early, "*")}
+	p.mux.HandleFunc("GET /{$}", p.page("hub.tsx", "hub"))
+	p.mux.HandleFunc("GET /watch/{name}", p.page("watch.tsx", "watch"))
+	p.mux.HandleFunc("GET /room/{name}", p.page("room.tsx", "room"))
+	p.mux.HandleFunc("GET /publish/{name}", p.page("publish.tsx", "publish"))
+	p.mux.HandleFunc("GET /embed/{name}", p.page("embed.ts", "embed"))
+	p.mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		a.serve(w, r, strings.TrimPrefix(r.URL.Path, "/"))
+	})
+	return p, nil
+}
+
+func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.mux.ServeHTTP(w, r) }
+
+// policy lets scripts come from here only, besides the one inlined script, which is named by its hash. Manifests of a CDN and TURN are
+// reached by connect-src; blob: is Media Source Extensions' and a picture fetched with a token.
+func policy(early, ancestors string) string {
+	script := "script-src 'self'"
+	if early != "" {
+		sum := sha256.Sum256([]byte(early))
+		script += " 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+	return "default-src 'self'; " + script + "; connect-src 'self' ws: wss:; media-src 'self' blob:; img-src 'self' data: blob:; " +
+		"worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors " + ancestors
+}
+
+// view is what templates see.
+type view struct {
+	Page    string // hub, watch, room, publish or embed
+	Name    string // stream or room
+	Title   string
+	Poster  string
+	Address string // of this page, without query
+	Origin  string
+	Early   template.JS
+	Script  string
+	Preload []string
+	Styles  []string
+	Via     string
+	HLS     string // the module of hls.js, when the visitor asked for HLS
+}
+
+// page renders one template round one module.
+func (p *Pages) page(source, name string) http.HandlerFunc {
+	scripts, styles := p.assets.needs("src/pages/" + source)
+	player := name == "watch" || name == "embed"
+	return func(w http.ResponseWriter, r *http.Request) {
+		v := view{Page: name, Origin: origin(r), Styles: styles}
+		v.Address = v.Origin + r.URL.EscapedPath()
+		if len(scripts) > 0 {
+			v.Script, v.Preload = scripts[0], scripts[1:]
+		}
+		if !p.name(&v, r.PathValue("name")) {
+			p.render(w, "missing", http.StatusNotFound, v)
+			return
+		}
+		if !p.assets.built() {
+			p.render(w, "unbuilt", http.StatusServiceUnavailable, v)
+			return
+		}
+		if player {
+			p.preparePlayer(&v, r)
+		}
+		p.render(w, name, http.StatusOK, v)
+	}
+}
+
+// name fills in whose page it is; false if the address cannot be anybody's.
+func (p *Pages) name(v *view, raw string) bool {
+	if v.Page == "hub" {
+		return true
+	}
+	full, err := id.ParseStream(raw)
+	if err != nil {
+		return false
+	}
+	v.Name, v.Title = string(full), string(full)
+	if p.cfg.Title != nil {
+		if t := p.cfg.Title(full); t != "" {
+			v.Title = t
+		}
+	}
+	v.Poster = "/api/v1/streams/" + v.Name + "/snapshot"
+	return true
+}
+
+// preparePlayer has the browser fetch what the chosen way of playing needs, before any module asks for it.
+func (p *Pages) preparePlayer(v *view, r *http.Request) {
+	switch v.Via = r.URL.Query().Get("via"); v.Via {
+	case "llhls", "hls":
+		if e, ok := p.assets.manifest["src/player/hlsjs.ts"]; ok {
+			v.HLS = "/" + e.File
+		}
+	default:
+		v.Early = p.early
+	}
+}
+
+func (p *Pages) render(w http.ResponseWriter, name string, status int, v view) {
+	var b bytes.Buffer
+	if err := p.html.ExecuteTemplate(&b, name+".html", v); err != nil {
+		http.Error(w, "this page could not be made: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Content-Security-Policy", p.policy[v.Page == "embed"])
+	h.Set("Referrer-Policy", "strict-origin-when-cross-origin")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	w.Write(b.Bytes())
+}
+
+// origin of this server as the visitor sees it, for links that leave the page.
+func origin(r *http.Request) string {
+	scheme := "http"
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+		scheme = "https"
+	}
+	return scheme + "://" + r.Host
+}
+
+func etag(b []byte) string {
+	sum := sha256.Sum256(b)
+	return `"` + hex.EncodeToString(sum[:8]) + `"`
+}

@@ -1,0 +1,239 @@
+/**
+ * The player without its face: which way plays, what state that is in, when the next is tried. It owns the transport; the
+ * element that shows it owns the video.
+ */
+import { HLS, type LoadHls } from './hls';
+import { failureOf, Ladder, type Failure, type Step, type Via } from './ladder';
+import type { Opening } from './offer';
+import type { Figures, Listener, Target, Transport } from './transport';
+import { WHEP } from './whep';
+
+export type PlayerState = 'connecting' | 'playing' | 'waiting' | 'paused' | 'ended' | 'error';
+
+/** What is to be shown. A new object on every change. */
+export interface View {
+  state: PlayerState;
+  via: Via;
+  /** it has played before: the last picture stands while it connects again */
+  played: boolean;
+  /** ms since 1970 of the last picture that came */
+  lastPicture: number;
+  figures: Figures;
+  /** of the stream, while it is waited for: state and reason as in the API */
+  stream?: StreamStatus;
+  failure?: Failure;
+  /** the server's own words about the failure */
+  text?: string;
+  /** set after the player went down a step by itself */
+  fell?: { from: Via; because: Failure };
+}
+
+/** State of a stream as the API tells it. */
+export interface StreamStatus {
+  state: string;
+  reason?: string;
+}
+
+export interface EngineOptions {
+  video: HTMLVideoElement;
+  target: Target;
+  wanted: Via | null;
+  loadHls: LoadHls;
+  /** an offer that the page has sent already */
+  early?: Opening;
+  changed(view: View): void;
+  /** called before the picture may go, so that the last one can be kept */
+  freeze(): void;
+}
+
+/** ms without a new picture until the stream's state is asked for: three and more pictures of the slowest usual camera. */
+const quiet: Record<Via, number> = { webrtc: 1500, llhls: 4000, hls: 8000 };
+/** ms without a picture of a stream that is live, by the server's word, until this way counts as failed. */
+const deaf: Record<Via, number> = { webrtc: 6000, llhls: 12_000, hls: 20_000 };
+/** ms of pause after which the media is no longer fetched. */
+const pauseKeeps = 10_000;
+
+export class Engine {
+  #o: EngineOptions;
+  #ladder: Ladder;
+  #transport: Transport | null = null;
+  #view: View;
+  #tick: ReturnType<typeof setInterval> | undefined;
+  #again: ReturnType<typeof setTimeout> | undefined;
+  #pause: ReturnType<typeof setTimeout> | undefined;
+  #progress = 0;
+  #progressAt = 0;
+  #asked = 0;
+  #attempt = 0;
+
+  constructor(options: EngineOptions) {
+    this.#o = options;
+    this.#ladder = new Ladder(options.wanted);
+    this.#view = { state: 'connecting', via: this.#ladder.via, played: false, lastPicture: 0, figures: {} };
+  }
+
+  get view(): View {
+    return this.#view;
+  }
+
+  start(): void {
+    this.#tick = setInterval(() => void this.#look(), 1000);
+    this.#open(this.#o.early);
+  }
+
+  stop(): void {
+    clearInterval(this.#tick);
+    clearTimeout(this.#again);
+    clearTimeout(this.#pause);
+    this.#attempt++;
+    this.#transport?.close();
+    this.#transport = null;
+  }
+
+  /** The visitor's choice: a way to insist on, or null for the best that works. */
+  choose(wanted: Via | null): void {
+    this.#ladder = new Ladder(wanted);
+    this.#show({ fell: undefined });
+    this.#reopen();
+  }
+
+  /** Tries again at once. */
+  retry(): void {
+    this.#reopen();
+  }
+
+  pause(): void {
+    if (this.#view.state === 'paused') return;
+    this.#o.video.pause();
+    this.#pause = setTimeout(() => {
+      this.#o.freeze();
+      this.#transport?.close();
+      this.#transport = null;
+    }, pauseKeeps);
+    this.#show({ state: 'paused' });
+  }
+
+  resume(): void {
+    clearTimeout(this.#pause);
+    if (!this.#transport) return this.#reopen();
+    this.#show({ state: this.#view.played ? 'playing' : 'connecting' });
+    this.#progressAt = performance.now();
+    this.#o.video.play().catch(() => this.#show({ state: 'paused' }));
+  }
+
+  /** What the page knows of the stream, if it hears of it: saves the question. */
+  told(stream: StreamStatus): void {
+    this.#asked = performance.now();
+    this.#judge(stream);
+  }
+
+  #show(change: Partial<View>): void {
+    this.#view = { ...this.#view, ...change };
+    this.#o.changed(this.#view);
+  }
+
+  #reopen(): void {
+    clearTimeout(this.#again);
+    clearTimeout(this.#pause);
+    this.#o.freeze();
+    this.#transport?.close();
+    this.#open();
+  }
+
+  #open(early?: Opening): void {
+    const attempt = ++this.#attempt;
+    const { video, target } = this.#o;
+    const via = this.#ladder.via;
+    this.#progress = 0;
+    this.#progressAt = performance.now();
+    this.#show({ state: 'connecting', via, failure: undefined, text: undefined, stream: undefined, figures: {} });
+    const listener: Listener = {
+      connected: () => (this.#progressAt = performance.now()),
+      failed: (why, text, retryAfter) => {
+        if (attempt === this.#attempt) this.#failed(why, text, retryAfter);
+      },
+    };
+    this.#onPicture(attempt);
+    if (via !== 'webrtc') this.#transport = new HLS(via, video, target, listener, this.#o.loadHls);
+    else if ('RTCPeerConnection' in globalThis) this.#transport = new WHEP(video, target, listener, early);
+    else this.#failed('unsupported');
+  }
+
+  /** Waits for the first picture of this attempt. */
+  #onPicture(attempt: number): void {
+    const { video } = this.#o;
+    const first = () => {
+      if (attempt !== this.#attempt) return;
+      this.#ladder.played();
+      this.#progressAt = performance.now();
+      this.#show({ state: video.paused ? 'paused' : 'playing', played: true, lastPicture: Date.now(), stream: undefined, failure: undefined });
+      void this.#look();
+    };
+    if ('requestVideoFrameCallback' in video) video.requestVideoFrameCallback(first);
+    else (video as HTMLVideoElement).addEventListener('loadeddata', first, { once: true });
+  }
+
+  #failed(why: Failure, text?: string, retryAfter?: number): void {
+    this.#transport = null;
+    this.#o.freeze();
+    const from = this.#ladder.via;
+    const step: Step = this.#ladder.failed(why, retryAfter);
+    switch (step.do) {
+      case 'stop':
+        return this.#show({ state: 'error', failure: why, text });
+      case 'fall':
+        this.#show({ fell: { from, because: why } });
+        return this.#open();
+      case 'retry':
+        if (why === 'missing' && this.#view.played) this.#show({ state: 'ended', failure: why, text });
+        else if (step.delay > 1000 || why === 'missing' || why === 'unsupported') this.#show({ state: 'error', failure: why, text });
+        else this.#show({ state: 'connecting', failure: why, text });
+        clearTimeout(this.#again);
+        this.#again = setTimeout(() => this.#open(), step.delay);
+    }
+  }
+
+  /** Once a second: figures, and whether pictures still come. */
+  async #look(): Promise<void> {
+    const t = this.#transport;
+    const attempt = this.#attempt;
+    if (!t || this.#view.state === 'paused') return;
+    const figures = await t.figures().catch(() => ({}) as Figures);
+    if (attempt !== this.#attempt) return;
+    const now = performance.now();
+    if (figures.progress !== undefined && figures.progress > this.#progress) {
+      this.#progress = figures.progress;
+      this.#progressAt = now;
+      const back = this.#view.state === 'waiting' && this.#view.played;
+      return this.#show({ figures, lastPicture: Date.now(), ...(back ? { state: 'playing', stream: undefined } : {}) });
+    }
+    this.#show({ figures: { ...figures, fps: 0, latency: undefined } });
+    if (now - this.#progressAt > quiet[t.via] && now - this.#asked > 2000) await this.#ask(attempt);
+  }
+
+  async #ask(attempt: number): Promise<void> {
+    const { server, stream, token } = this.#o.target;
+    this.#asked = performance.now();
+    const headers: Record<string, string> = token ? { Authorization: `Bearer ${token}` } : {};
+    const r = await fetch(`${server}/api/v1/streams/${stream}`, { headers }).catch(() => null);
+    if (attempt !== this.#attempt) return;
+    if (!r) return this.#judge(null);
+    if (r.ok) return this.#judge(await r.json());
+    if (r.status === 404 && this.#transport) this.#transport.close(), this.#failed(failureOf(404));
+  }
+
+  /** Decides between waiting for the camera and giving this way up. null: the server does not say. */
+  #judge(stream: StreamStatus | null): void {
+    const t = this.#transport;
+    if (!t || this.#view.state === 'paused') return;
+    const silent = performance.now() - this.#progressAt;
+    const live = stream?.state === 'live' || stream?.state === 'degraded';
+    if (stream && !live) {
+      if (silent > quiet[t.via] || !this.#view.played) this.#show({ state: 'waiting', stream });
+      return;
+    }
+    if (silent <= deaf[t.via]) return;
+    t.close();
+    this.#failed(this.#progress > 0 ? 'broken' : 'media');
+  }
+}

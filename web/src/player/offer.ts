@@ -1,0 +1,37 @@
+/**
+ * The first step of watching by WebRTC: a PeerConnection and its offer on the way to the server (WHEP). It is a module of
+ * its own because pages inline it into their head: nothing else has to be loaded before the offer goes out.
+ */
+export interface Opening {
+  url: string;
+  pc: RTCPeerConnection;
+  /** What the tracks arrive on. */
+  media: MediaStream;
+  /** Resolves when the local description is set and the server has answered. */
+  answer: Promise<Response>;
+}
+
+/** Sends an offer for one video and one audio. `url` is the WHEP endpoint; it must be absolute or relative to the page. */
+export function open(url: string, token?: string | null): Opening {
+  const pc = new RTCPeerConnection();
+  const media = new MediaStream();
+  pc.ontrack = (e) => media.addTrack(e.track);
+  for (const kind of ['video', 'audio']) {
+    // 0 asks for the least delay the jitter allows; the browser raises it by itself when it must.
+    const receiver = pc.addTransceiver(kind, { direction: 'recvonly' }).receiver as RTCRtpReceiver & { jitterBufferTarget?: number };
+    receiver.jitterBufferTarget = 0;
+  }
+  return { url, pc, media, answer: send(url, pc, token) };
+}
+
+async function send(url: string, pc: RTCPeerConnection, token?: string | null): Promise<Response> {
+  const offer = await pc.createOffer();
+  const headers: Record<string, string> = { 'Content-Type': 'application/sdp' };
+  if (token) headers.Authorization = `Bearer ${token}`;
+  // The server is ICE-lite and learns our address from our checks: no candidate has to be gathered first.
+  const [answer] = await Promise.all([
+    fetch(url, { method: 'POST', headers, body: offer.sdp }),
+    pc.setLocalDescription(offer),
+  ]);
+  return answer;
+}

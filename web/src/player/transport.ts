@@ -1,0 +1,41 @@
+/** What the player asks of a way of playing, and hears from it. */
+import type { Failure, Via } from './ladder';
+
+/** Figures for people, taken about once a second. */
+export interface Figures {
+  /** Delay from the camera's side of the server to the screen, ms; estimated for WebRTC, measured by hls.js for HLS. */
+  latency?: number;
+  width?: number;
+  height?: number;
+  fps?: number;
+  /** bits/s received */
+  bitrate?: number;
+  /** part of the packets that were lost in the last second, 0..1 */
+  loss?: number;
+  codec?: string;
+  /** grows while media is played; it only counts in comparison with itself */
+  progress?: number;
+}
+
+/** One running way of playing into one video element. */
+export interface Transport {
+  readonly via: Via;
+  figures(): Promise<Figures>;
+  /** Ends it, also at the server. The video keeps its last picture where it can. */
+  close(): void;
+}
+
+/** What a transport says. After `failed` it is closed. */
+export interface Listener {
+  failed(why: Failure, text?: string, retryAfter?: number): void;
+  /** The path to the media is open, pictures may follow. */
+  connected(): void;
+}
+
+/** Where and as whom to play. */
+export interface Target {
+  /** origin of the Watershed server, without a slash at the end */
+  server: string;
+  stream: string;
+  token: string | null;
+}

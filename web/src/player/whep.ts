@@ -1,0 +1,143 @@
+/** Plays by WHEP: draft-ietf-wish-whep. One session; who wants another after a failure opens another. */
+import { failureOf } from './ladder';
+import { open, type Opening } from './offer';
+import type { Figures, Listener, Target, Transport } from './transport';
+
+/** ms until the path must be open once the server has answered: ICE and DTLS take two round trips, with one lost packet each below 2 s. */
+const openWithin = 4000;
+/** ms of `disconnected` that are waited through: the browser sends checks again, a Wi-Fi roam takes 2–3 s. */
+const patience = 4000;
+
+export class WHEP implements Transport {
+  readonly via = 'webrtc';
+  #opening: Opening;
+  #listener: Listener;
+  #token: string | null;
+  #session: string | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+  #last: RTCInboundRtpStreamStats | undefined;
+
+  /** @param early an offer that is already on its way */
+  constructor(video: HTMLVideoElement, target: Target, listener: Listener, early?: Opening) {
+    this.#listener = listener;
+    this.#token = target.token;
+    this.#opening = early ?? open(`${target.server}/whep/${target.stream}`, target.token);
+    const { pc, media } = this.#opening;
+    pc.addEventListener('connectionstatechange', () => this.#changed());
+    pc.addEventListener('track', () => this.#attach(video, media));
+    if (media.getTracks().length) this.#attach(video, media);
+    this.#accept().catch(() => this.#fail('network'));
+  }
+
+  #attach(video: HTMLVideoElement, media: MediaStream): void {
+    if (this.#closed || video.srcObject === media) return;
+    video.srcObject = media;
+    video.play().catch(() => undefined); // refused where autoplay is: the player shows its button
+  }
+
+  async #accept(): Promise<void> {
+    const response = await this.#opening.answer;
+    const location = response.headers.get('Location');
+    if (location) this.#session = new URL(location, this.#opening.url).href;
+    if (this.#closed) return this.#delete();
+    if (!response.ok) {
+      const retry = Number(response.headers.get('Retry-After')) * 1000 || 0;
+      return this.#fail(failureOf(response.status), await detail(response), retry);
+    }
+    const sdp = await response.text();
+    if (this.#closed) return;
+    this.#arm(openWithin, 'blocked');
+    await this.#opening.pc.setRemoteDescription({ type: 'answer', sdp });
+    this.#changed();
+  }
+
+  #changed(): void {
+    if (this.#closed) return;
+    switch (this.#opening.pc.connectionState) {
+      case 'connected':
+        clearTimeout(this.#timer);
+        return this.#listener.connected();
+      case 'disconnected':
+        return this.#arm(patience, 'broken');
+      case 'failed':
+      case 'closed':
+        return this.#fail(this.#last ? 'broken' : 'blocked');
+    }
+  }
+
+  #arm(ms: number, why: 'blocked' | 'broken'): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#fail(why), ms);
+  }
+
+  #fail(why: Parameters<Listener['failed']>[0], text?: string, retry?: number): void {
+    if (this.#closed) return;
+    this.close();
+    this.#listener.failed(why, text, retry);
+  }
+
+  async figures(): Promise<Figures> {
+    let video: RTCInboundRtpStreamStats | undefined;
+    let audio: RTCInboundRtpStreamStats | undefined;
+    let rtt = 0;
+    const codecs = new Map<string, string>();
+    const report = await this.#opening.pc.getStats();
+    for (const s of report.values()) {
+      if (s.type === 'inbound-rtp' && s.kind === 'video') video = s;
+      if (s.type === 'inbound-rtp' && s.kind === 'audio') audio = s;
+      if (s.type === 'candidate-pair' && s.nominated && s.currentRoundTripTime) rtt = s.currentRoundTripTime;
+      if (s.type === 'codec') codecs.set(s.id, s.mimeType);
+    }
+    if (!video) return {};
+    if (!video.packetsReceived && audio) return { progress: audio.packetsReceived };
+    const figures = since(video, this.#last, rtt);
+    figures.codec = codecs.get(video.codecId ?? '')?.replace('video/', '');
+    this.#last = video;
+    return figures;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#opening.pc.close();
+    this.#delete();
+  }
+
+  /** keepalive lets it go out while the page is left. */
+  #delete(): void {
+    if (!this.#session) return;
+    const headers: Record<string, string> = this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
+    fetch(this.#session, { method: 'DELETE', headers, keepalive: true }).catch(() => undefined);
+    this.#session = null;
+  }
+}
+
+/** What happened between two reports. Delay: half a round trip on the network, plus jitter buffer and decoder (totalProcessingDelay runs from the first packet of a frame to its decoded picture). */
+export function since(now: RTCInboundRtpStreamStats, last: RTCInboundRtpStreamStats | undefined, rtt: number): Figures {
+  const d = (key: keyof RTCInboundRtpStreamStats) => Number(now[key] ?? 0) - Number(last?.[key] ?? 0);
+  const seconds = last ? (now.timestamp - last.timestamp) / 1000 : 0;
+  const decoded = d('framesDecoded');
+  const packets = d('packetsReceived') + Math.max(0, d('packetsLost'));
+  const inside = now.totalProcessingDelay !== undefined ? 'totalProcessingDelay' : 'jitterBufferDelay';
+  return {
+    latency: decoded > 0 ? Math.round((rtt / 2 + d(inside) / (inside === 'totalProcessingDelay' ? decoded : Math.max(1, d('jitterBufferEmittedCount')))) * 1000) : undefined,
+    width: now.frameWidth,
+    height: now.frameHeight,
+    fps: seconds > 0 ? Math.round(decoded / seconds) : now.framesPerSecond,
+    bitrate: seconds > 0 ? Math.round((d('bytesReceived') * 8) / seconds) : undefined,
+    progress: now.framesDecoded,
+    loss: packets > 0 ? Math.max(0, d('packetsLost')) / packets : 0,
+  };
+}
+
+/** The words of a problem+json answer, if it is one. */
+export async function detail(response: Response): Promise<string | undefined> {
+  try {
+    const problem = await response.json();
+    return problem.detail || problem.title;
+  } catch {
+    return undefined;
+  }
+}
