@@ -28,10 +28,10 @@ type Pages struct {
 	policy map[bool]string // Content-Security-Policy; true: for frames on any site
 }
 
-// Routes are the patterns of what Pages serves, in the notation of net/http.
+// Routes are the patterns of what Pages answers to GET, in Echo's notation.
 func Routes() []string {
-	return []string{"/{$}", "/watch/{stream}", "/room/{room}", "/publish/{stream}", "/embed/{stream}",
-		"/embed.js", "/embed-hls.js", "/assets/", "/favicon.svg", "/manifest.webmanifest"}
+	return []string{"/", "/watch/:stream", "/room/:room", "/publish/:stream", "/embed/:stream",
+		"/embed.js", "/embed-hls.js", "/assets/*", "/favicon.svg", "/manifest.webmanifest"}
 }
 
 // New returns the pages. It fails only when the embedded files are damaged.

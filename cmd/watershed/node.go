@@ -89,6 +89,9 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	if err := n.listen(); err != nil {
 		return nil, err
 	}
+	if err := n.routePages(); err != nil {
+		return nil, err
+	}
 	n.sig.Echo().GET("/healthz", echo.WrapHandler(http.HandlerFunc(n.health.Alive)))
 	n.sig.Echo().GET("/readyz", echo.WrapHandler(http.HandlerFunc(n.health.Takes)))
 	for name, s := range cfg.Streams {

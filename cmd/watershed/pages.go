@@ -1,0 +1,19 @@
+package main
+
+import (
+	"github.com/labstack/echo/v4"
+
+	"watershed/web"
+)
+
+// routePages serves the pages and the player.
+func (n *node) routePages() error {
+	pages, err := web.New(web.Config{})
+	if err != nil {
+		return err
+	}
+	for _, route := range web.Routes() {
+		n.sig.Echo().GET(route, echo.WrapHandler(pages))
+	}
+	return nil
+}
