@@ -1,1 +1,33 @@
+// Package hlsbridge carries streams to the crowd over HTTP: LL-HLS that any CDN can cache.
+//
+// # Actors
+//
+// A packager serves one stream. It follows the rings of the layers that it publishes, cuts their frames
+// into parts and segments (package cmaf), and after each part stores a new generation. A rendition is one of these layers; the first
+// one leads: where its segments begin, those of all others begin. A generation is everything that a request can see, immutable: playlists rendered and
+// compressed in full and as a delta, and the bodies of all segments and parts that may still be asked for.
+//
+// # Who owns what
+//
+//   - A packager is one goroutine (packager.run). It alone touches the renditions.
+//   - Requests touch only generations: load the pointer, compare numbers, write bytes. One that asks for what
+//     is not there yet waits for a channel that the next part closes: one close wakes all.
+//   - Bridge's mutex guards the list of packagers and is held for a look-up.
+//
+// # What a URL means
+//
+//	/hls/{stream}/index.m3u8                     multivariant playlist
+//	/hls/{stream}/v0.m3u8, a0.m3u8               media playlists, pictures and sound
+//	/hls/{stream}/{epoch}/v0/{msn}.m4s           a segment
+//	/hls/{stream}/{epoch}/v0/{msn}.{part}.m4s    a part of it
+//	/hls/{stream}/{epoch}/v0/init{n}.mp4         the n-th initialisation segment
+//
+// An epoch is one life of a packager, so no name is ever used twice, and numbers only grow: the first media sequence number and
+// discontinuity sequence of an epoch are the whole seconds since the stream was created, and segments last a second or more.
+// Playlists hold relative addresses and nothing of who asks. They are the same bytes for everyone.
+//
+// # When packaging runs
+//
+// From a stream's first request until thirty seconds after the last, for a stream on demand; five minutes after the last for others,
+// whose source runs anyway: a first playlist at once is worth the processor's hundredth.
 package hlsbridge

@@ -30,12 +30,14 @@ type Ring struct {
 	next     atomic.Uint64 // number that the next frame gets; frames count from 1
 	tail     atomic.Uint64 // oldest frame still kept
 	keyframe atomic.Uint64 // number of the last keyframe, 0 before the first
+	gop      atomic.Int64  // ticks between the last two keyframes, 0 before there were two
 	wake     atomic.Pointer[chan struct{}]
 
 	// Only the writer touches these.
 	limits Limits
 	bytes  int
 	seq    uint64
+	keyDTS int64 // of the last keyframe
 }
 
 // New returns an empty ring whose first packet will have the given extended sequence number.
@@ -57,11 +59,25 @@ func (r *Ring) Append(f *media.Frame) {
 	r.makeRoom(n, f)
 	r.slots[n%Slots].Store(f)
 	if f.Keyframe {
-		r.keyframe.Store(n)
+		r.noteKeyframe(n, f)
 	}
 	r.next.Store(n + 1)
 	wake := make(chan struct{})
 	close(*r.wake.Swap(&wake))
+}
+
+func (r *Ring) noteKeyframe(n uint64, f *media.Frame) {
+	if r.keyframe.Load() != 0 && !f.Discontinuity {
+		r.gop.Store(f.DTS - r.keyDTS)
+	}
+	r.keyDTS = f.DTS
+	r.keyframe.Store(n)
+}
+
+// GOP is the number of ticks between the last two keyframes of one source; ok is false until there were two.
+func (r *Ring) GOP() (ticks int64, ok bool) {
+	ticks = r.gop.Load()
+	return ticks, ticks > 0
 }
 
 // makeRoom forgets what the limits do not allow beside frame f, number n.

@@ -1,0 +1,124 @@
+package hlsbridge
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"watershed/sfu"
+	"watershed/sfu/id"
+)
+
+// Config of a bridge. Durations of zero mean the defaults.
+type Config struct {
+	SFU *sfu.SFU
+	Log *slog.Logger
+
+	Part    time.Duration // ceiling of PART-TARGET: 350 ms
+	Segment time.Duration // least length of a segment: 2 s; a second at least, because numbers must not outrun the clock
+	Window  time.Duration // of the live playlist: 30 s, and never less than six target durations
+
+	// Access decides whether a request may read a stream; token is that of the path (/t/{token}/hls/...), or "". Its error is what the
+	// client gets when it is a *problem.Problem, 401 otherwise. It is called for every request, so it must be quick. nil allows all.
+	Access func(r *http.Request, token string, st *sfu.Stream) error
+
+	// MaxBlocked bounds the requests that wait for one stream's next part; further ones get 503. 0 means 20,000.
+	MaxBlocked int
+}
+
+func (c *Config) defaults() {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Part == 0 {
+		c.Part = 350 * time.Millisecond
+	}
+	if c.Segment == 0 {
+		c.Segment = 2 * time.Second
+	}
+	c.Segment = max(c.Segment, time.Second)
+	if c.Window == 0 {
+		c.Window = 30 * time.Second
+	}
+	if c.Access == nil {
+		c.Access = func(*http.Request, string, *sfu.Stream) error { return nil }
+	}
+	if c.MaxBlocked == 0 {
+		c.MaxBlocked = 20000
+	}
+}
+
+// Bridge serves streams as HLS.
+type Bridge struct {
+	cfg      Config
+	ctx      context.Context // of packagers and of requests that wait; ends with Run
+	stop     context.CancelFunc
+	tasks    sync.WaitGroup
+	requests atomic.Int64
+
+	mu        sync.RWMutex // guards what follows
+	packagers map[*sfu.Stream]*packager
+	numbers   map[*sfu.Stream]uint64 // above what earlier packagers used
+	closed    bool
+}
+
+// New returns a bridge that serves at once. Run must be called so that it ends.
+func New(cfg Config) *Bridge {
+	cfg.defaults()
+	b := &Bridge{cfg: cfg, packagers: map[*sfu.Stream]*packager{}, numbers: map[*sfu.Stream]uint64{}}
+	b.ctx, b.stop = context.WithCancel(context.Background())
+	return b
+}
+
+// Run waits until ctx ends; then playlists end, requests that wait are answered, and every packager has stopped when it returns.
+func (b *Bridge) Run(ctx context.Context) error {
+	<-ctx.Done()
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.stop()
+	b.tasks.Wait()
+	return nil
+}
+
+// packager of a stream, started if need be; nil when the bridge has ended.
+func (b *Bridge) packager(st *sfu.Stream) *packager {
+	b.mu.RLock()
+	p := b.packagers[st]
+	b.mu.RUnlock()
+	if p != nil {
+		return p
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p := b.packagers[st]; p != nil || b.closed {
+		return p
+	}
+	p = newPackager(&b.cfg, st, b.numbers[st])
+	b.packagers[st] = p
+	b.tasks.Go(func() { b.package1(p) })
+	return p
+}
+
+// package1 runs one packager and forgets it.
+func (b *Bridge) package1(p *packager) {
+	ctx, cancel := context.WithCancel(b.ctx)
+	defer cancel()
+	p.run(ctx)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.packagers, p.stream)
+	b.numbers[p.stream] = p.number
+}
+
+// stream by the name in a path.
+func (b *Bridge) stream(name string) (*sfu.Stream, bool) {
+	full, err := id.ParseStream(name)
+	if err != nil {
+		return nil, false
+	}
+	return b.cfg.SFU.Stream(full)
+}

@@ -1,0 +1,373 @@
+package hlsbridge
+
+import (
+	"strconv"
+	"time"
+
+	"watershed/sfu/media"
+	"watershed/sfu/timeline"
+)
+
+// epoch is one life of a packager: fixed renditions, one plan, numbers that only grow.
+type epoch struct {
+	name       string
+	plan       *plan
+	window     time.Duration
+	renditions []*rendition // the first leads
+	render     *renderer
+
+	boundaries []boundary // that some follower has not come to yet
+	msn        uint64     // of the leading rendition's open segment
+	head       uint64     // first segment in the playlists
+	cuts       uint64     // discontinuities before the head, and the epoch's base
+	began      time.Duration
+
+	seen    time.Time // when the last leading frame came
+	last    *media.Frame
+	away    bool // the source shows nothing: gaps are published
+	needKey bool // frames were lost: wait for one that decoding can start at
+	recut   bool // a follower needs a discontinuity
+	index   playlist
+	indexed uint64 // open segment when the index was written
+}
+
+// The source is away when no frame came for so long; gaps stay behind the present by lateness, for what is only late.
+const (
+	awayAfter = 2 * time.Second
+	lateness  = time.Second
+)
+
+// gapsAhead is how many empty segments an epoch begins with: a player that joins in its first seconds finds a playlist of three targets.
+const gapsAhead = 3
+
+func (e *epoch) lead() *rendition { return e.renditions[0] }
+
+// advance takes all frames that are there.
+func (e *epoch) advance(now time.Time) {
+	r := e.lead()
+	for f := r.reader.TryNext(); f != nil; f = r.reader.TryNext() {
+		e.seen = now
+		e.take(f)
+	}
+	if !e.away && now.Sub(e.seen) >= awayAfter && r.open != nil {
+		e.leave()
+	}
+	if e.away {
+		e.lengthenGap(r.end + e.missed(now))
+	}
+	for _, r := range e.renditions[1:] {
+		e.follow(r)
+	}
+	e.dropBoundaries()
+	e.trim()
+}
+
+// missed is how much of a gap is due and not listed yet.
+func (e *epoch) missed(now time.Time) time.Duration {
+	present := e.lead().shown(e.last) + now.Sub(e.seen)
+	return present - lateness - e.lead().end
+}
+
+// take puts a frame of the leading rendition where it belongs.
+func (e *epoch) take(f *media.Frame) {
+	r := e.lead()
+	at := r.shown(f)
+	switch {
+	case !f.Keyframe && (e.needKey || e.away || r.open == nil):
+		return
+	case f.Keyframe && (e.away || e.needKey) && at < r.end:
+		e.needKey = true // too late: its place is taken by a gap
+		return
+	case r.reader.Skipped() > 0: // this goroutine did not run for a GOP; the next keyframe is a new start
+		r.reader = r.ring.ReadFrom(f.Number + 1)
+		e.needKey = !f.Keyframe
+		if e.needKey {
+			return
+		}
+	}
+	e.last = f
+	if f.Keyframe {
+		e.atKeyframe(f, at)
+	} else if at-r.open.start+r.frame > e.plan.longest() {
+		e.begin(boundary{at: at, wall: f.Server})
+	}
+	r.add(f)
+}
+
+// atKeyframe begins a segment if the open one is long enough, or cannot go on.
+func (e *epoch) atKeyframe(f *media.Frame, at time.Duration) {
+	r := e.lead()
+	init, cut := r.differs(f)
+	fresh := r.open == nil || e.away
+	if !fresh && !cut && !e.recut && at-r.open.start+r.frame/2 < e.plan.segment {
+		return
+	}
+	if e.away {
+		e.lengthenGap(at)
+	}
+	e.away, e.needKey = false, false
+	if r.open != nil {
+		r.complete(at)
+	}
+	if cut {
+		r.adopt(f.Config, init)
+	}
+	e.begin(boundary{at: at, wall: f.Server, cut: cut || e.recut})
+	e.recut = false
+}
+
+// begin opens the next segment, in the leading rendition at once.
+func (e *epoch) begin(b boundary) {
+	e.msn++
+	b.msn = e.msn
+	e.boundaries = append(e.boundaries, b)
+	e.lead().turn(b)
+}
+
+// leave ends the open segment where the pictures stopped and goes on with gaps.
+func (e *epoch) leave() {
+	e.away = true
+	e.lead().closePart(0)
+	e.beginGap()
+}
+
+func (e *epoch) beginGap() {
+	r := e.lead()
+	wall := e.last.Server + int64(r.end-r.shown(e.last))
+	e.begin(boundary{at: r.end, wall: wall, gap: true})
+}
+
+// lengthenGap lists gaps up to a time, in segments of the target duration.
+func (e *epoch) lengthenGap(to time.Duration) {
+	r := e.lead()
+	for {
+		end := r.open.start + e.plan.targetDuration()
+		r.fillGap(min(to, end), to >= end)
+		if to <= end {
+			return
+		}
+		e.beginGap()
+	}
+}
+
+// follow brings another rendition as far as the leading one.
+func (e *epoch) follow(r *rendition) {
+	horizon := timeline.Duration(e.lastDTS(), e.lead().cfg.ClockRate)
+	for {
+		b := e.after(r)
+		f := r.peek(horizon)
+		hurry := b != nil && (b.gap || r.open == nil || r.open.gap)
+		switch {
+		case b != nil && (f == nil && hurry || f != nil && r.shown(f)+r.frame/2 >= b.at):
+			e.turn(r, *b)
+			continue
+		case f == nil:
+			e.followGap(r)
+			return
+		}
+		init, differs := r.differs(f)
+		switch {
+		case r.open == nil || r.open.gap || r.shown(f)+r.frame/2 < r.end:
+			r.take(f) // before everything, or its place is taken
+			if differs {
+				r.adopt(f.Config, init)
+				e.recut = e.recut || r.open != nil
+			}
+		case differs:
+			r.take(f) // silence, or the last picture, until a discontinuity is allowed
+			e.recut = true
+		case r.shown(f) >= horizon:
+			return
+		default:
+			r.take(f)
+			r.add(f)
+		}
+	}
+}
+
+func (e *epoch) lastDTS() int64 {
+	if e.last == nil {
+		return 0
+	}
+	return e.last.DTS
+}
+
+// turn ends a follower's segment at a boundary. After a discontinuity its own new configuration counts.
+func (e *epoch) turn(r *rendition, b boundary) {
+	if r.open != nil {
+		r.complete(b.at)
+	}
+	if f := r.ring.Latest(); f != nil && b.cut {
+		if init, differs := r.differs(f); differs {
+			r.adopt(f.Config, init)
+		}
+	}
+	r.turn(b)
+}
+
+// followGap lists a follower's gaps as far as the leading rendition's reach.
+func (e *epoch) followGap(r *rendition) {
+	if r.open != nil && r.open.gap && r.open.msn == e.msn {
+		r.fillGap(e.lead().end, false)
+	}
+}
+
+// after returns the boundary that a follower comes to next.
+func (e *epoch) after(r *rendition) *boundary {
+	for i := range e.boundaries {
+		if b := &e.boundaries[i]; r.open == nil || b.msn > r.open.msn {
+			return b
+		}
+	}
+	return nil
+}
+
+func (e *epoch) dropBoundaries() {
+	for len(e.boundaries) > 0 {
+		for _, r := range e.renditions[1:] {
+			if r.open == nil || r.open.msn < e.boundaries[0].msn {
+				return
+			}
+		}
+		e.boundaries = e.boundaries[1:]
+	}
+}
+
+// trim takes the oldest segments out of the playlists, and forgets those that a reader of the longest playlist is through with (section 6.2.2).
+func (e *epoch) trim() {
+	listed, all := time.Duration(0), time.Duration(0)
+	keep := e.head
+	segments := e.lead().segments
+	for i := len(segments) - 1; i >= 0; i-- {
+		s := segments[i]
+		if all += s.duration; all > 2*e.window+2*e.plan.targetDuration() {
+			keep = s.msn
+			break
+		}
+		if listed < e.window {
+			listed += s.duration
+			continue
+		}
+		if s.msn >= e.head {
+			e.drop(s.msn + 1)
+		}
+	}
+	if len(segments) > 0 && segments[0].msn < keep && keep < e.head {
+		for _, r := range e.renditions {
+			r.forget(keep)
+		}
+	}
+}
+
+// drop moves the playlists' head.
+func (e *epoch) drop(head uint64) {
+	for _, s := range e.lead().segments {
+		if s.msn >= e.head && s.msn < head && s.cut {
+			e.cuts++
+		}
+	}
+	e.head = head
+}
+
+// pad begins every rendition with empty segments, back from the first picture.
+func (e *epoch) pad(first *media.Frame) {
+	d := e.plan.targetDuration()
+	start := e.lead().shown(first)
+	for i := range gapsAhead {
+		back := time.Duration(gapsAhead-i) * d
+		for _, r := range e.renditions {
+			s := &segment{msn: e.msn + 1, start: start - back, wall: first.Server - int64(back), duration: d, complete: true, gap: true}
+			s.tail = appendSegment(nil, r.segmentAddress(s.msn), s)
+			r.segments = append(r.segments, s)
+		}
+		e.msn++
+	}
+	e.began = start
+}
+
+// long reports whether there is enough to start a player with.
+func (e *epoch) long() bool {
+	return e.lead().open != nil && e.lead().end-e.began >= e.plan.holdBack(e.parts())+e.plan.part
+}
+
+func (e *epoch) parts() (all []time.Duration) {
+	for _, r := range e.renditions {
+		all = append(all, ceil(r.part))
+	}
+	return all
+}
+
+// changed reports whether there is something to publish.
+func (e *epoch) changed() bool {
+	for _, r := range e.renditions {
+		if r.changed {
+			return true
+		}
+	}
+	return false
+}
+
+// publish renders what changed. ended writes the last generation.
+func (e *epoch) publish(ended bool) *generation {
+	g := &generation{epoch: e.name, plan: e.plan}
+	for _, r := range e.renditions {
+		if r.changed || r.view == nil || ended {
+			r.view, r.changed = e.look(r, ended), false
+		}
+		g.views = append(g.views, r.view)
+	}
+	if e.indexed != e.msn { // what a segment weighs may have changed the bandwidth
+		e.index, e.indexed = e.render.seal(index(e.plan, e.renditions)), e.msn
+	}
+	g.index = e.index
+	return g
+}
+
+// look makes a rendition's view.
+func (e *epoch) look(r *rendition, ended bool) *view {
+	v := &view{id: r.id, contentType: mp4, part: r.part, next: make(chan struct{}), inits: r.inits, ended: ended}
+	if r.sound() {
+		v.contentType = m4a
+	}
+	v.segments = r.segments[:len(r.segments):len(r.segments)]
+	if n := len(r.segments); n > 0 {
+		v.lastComplete = r.segments[n-1].msn
+	}
+	v.lastMSN, v.lastPart = r.last()
+	v.hintMSN, v.hintPart = e.expect(r)
+	v.hint = r.partAddress(v.hintMSN, v.hintPart)
+	if r.open != nil {
+		v.segments = append(v.segments, r.open.frozen())
+	}
+	l := &listing{plan: e.plan, holdBack: e.plan.holdBack(e.parts()), r: r, head: e.head, cuts: e.cuts, hint: v.hint, ended: ended}
+	for _, other := range e.renditions {
+		if other != r {
+			l.reports = append(l.reports, other.report()...)
+		}
+	}
+	full, delta := l.render()
+	v.full = e.render.seal(full)
+	v.delta = v.full
+	if delta != nil {
+		v.delta = e.render.seal(delta)
+	}
+	return v
+}
+
+// expect guesses which part comes next: the first of the next segment when the open one is as long as those before.
+func (e *epoch) expect(r *rendition) (msn uint64, index int) {
+	s := r.open
+	if s == nil {
+		msn, _ = r.last()
+		return msn + 1, 0
+	}
+	if n := len(r.segments); n > 0 && !s.gap && !r.segments[n-1].gap && len(s.parts) > 0 {
+		left := r.segments[n-1].duration - (r.end - s.start)
+		if left < r.frame/2 && r.end-s.start+r.frame/2 >= e.plan.segment {
+			return s.msn + 1, 0
+		}
+	}
+	return s.msn, len(s.parts)
+}
+
+func epochName(now time.Time) string { return strconv.FormatInt(now.UnixMilli(), 36) }

@@ -1,0 +1,180 @@
+package hlsbridge
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"watershed/sfu"
+	"watershed/signaling/problem"
+)
+
+// Prefixes of the addresses that a bridge serves; the first also behind /t/{token}.
+var Prefixes = []string{"/hls/", "/t/"}
+
+// ServeHTTP serves /hls/{stream}/... and /t/{token}/hls/{stream}/...
+func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h["Access-Control-Allow-Origin"] = star
+	h["Access-Control-Expose-Headers"] = exposed
+	h["Timing-Allow-Origin"] = star
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+	case http.MethodOptions:
+		preflight(w)
+		return
+	default:
+		h.Set("Allow", "GET, HEAD, OPTIONS")
+		problem.New(http.StatusMethodNotAllowed, "Method not allowed", "read with GET").Write(w)
+		return
+	}
+	path, token := r.URL.Path, ""
+	if rest, ok := strings.CutPrefix(path, "/t/"); ok {
+		token, path, _ = strings.Cut(rest, "/")
+		path = "/" + path
+	}
+	rest, ok := strings.CutPrefix(path, "/hls/")
+	name, file, found := strings.Cut(rest, "/")
+	if !ok || !found {
+		notFound(w, "there is nothing here; a stream's playlist is /hls/{stream}/index.m3u8")
+		return
+	}
+	st, ok := b.stream(name)
+	if !ok {
+		notFound(w, "there is no stream of this name")
+		return
+	}
+	if err := b.cfg.Access(r, token, st); err != nil {
+		refuse(w, err)
+		return
+	}
+	b.serve(w, r, st, file)
+}
+
+// Header values that all responses share. Nobody may change them.
+var (
+	star    = []string{"*"}
+	exposed = []string{"Age, Date, Content-Length"} // hls.js reads Age to find the live edge behind a cache
+	hls     = []string{"application/vnd.apple.mpegurl"}
+	zipped  = []string{"gzip"}
+	vary    = []string{"Accept-Encoding"}
+	urgent  = []string{"u=1"} // RFC 9218: playlists before media
+	bulk    = []string{"u=3"}
+	ranges  = []string{"bytes"}
+	forever = []string{"public, max-age=86400, immutable"}
+	brief   = []string{"public, max-age=1"}
+)
+
+func preflight(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "Range, Authorization")
+	h.Set("Access-Control-Max-Age", "86400")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// fail answers with a problem that caches may keep for a second: at the live edge it is soon wrong.
+func fail(w http.ResponseWriter, status int, title, detail string) {
+	cacheable{w}.write(problem.New(status, title, detail))
+}
+
+// cacheable lets a problem be cached briefly; problem.Write forbids it for the API's sake.
+type cacheable struct{ http.ResponseWriter }
+
+func (c cacheable) write(p *problem.Problem) { p.Write(c) }
+
+func (c cacheable) WriteHeader(status int) {
+	c.Header()["Cache-Control"] = brief
+	c.ResponseWriter.WriteHeader(status)
+}
+
+func notFound(w http.ResponseWriter, detail string) {
+	fail(w, http.StatusNotFound, "Not found", detail)
+}
+
+func refuse(w http.ResponseWriter, err error) {
+	var p *problem.Problem
+	if !errors.As(err, &p) {
+		p = problem.New(http.StatusUnauthorized, "Not allowed", err.Error())
+	}
+	p.Write(w)
+}
+
+func unavailable(w http.ResponseWriter, detail string) {
+	p := problem.New(http.StatusServiceUnavailable, "Not ready", detail)
+	p.RetryAfter = 2 * time.Second
+	p.Write(w)
+}
+
+// firstSegment is how long a stream's first request waits.
+const firstSegment = 10 * time.Second
+
+// serve answers a request for a file of a stream.
+func (b *Bridge) serve(w http.ResponseWriter, r *http.Request, st *sfu.Stream, file string) {
+	p := b.packager(st)
+	if p == nil {
+		unavailable(w, "this node is shutting down")
+		return
+	}
+	p.asked.Store(time.Now().UnixNano())
+	g := p.gen.Load()
+	if g == nil {
+		if g = b.first(r, p); g == nil {
+			s := st.Status()
+			unavailable(w, "the stream has nothing to show yet: it is "+string(s.State)+" "+string(s.Reason)+" "+s.Message)
+			return
+		}
+	}
+	name, playlist := strings.CutSuffix(file, ".m3u8")
+	switch v := g.view(name); {
+	case playlist && name == "index":
+		b.writePlaylist(w, r, &g.index, g.plan.cacheReload)
+	case playlist && v != nil:
+		b.servePlaylist(w, r, p, g, v)
+	case playlist:
+		notFound(w, "the stream has no such playlist; index.m3u8 names them")
+	default:
+		b.serveMedia(w, r, p, g, file)
+	}
+}
+
+// first waits for the first generation.
+func (b *Bridge) first(r *http.Request, p *packager) *generation {
+	timer := time.NewTimer(firstSegment)
+	defer timer.Stop()
+	select {
+	case <-p.ready:
+	case <-timer.C:
+	case <-r.Context().Done():
+	case <-b.ctx.Done():
+	}
+	return p.gen.Load()
+}
+
+// writePlaylist sends a rendered playlist, compressed if the client takes that.
+func (b *Bridge) writePlaylist(w http.ResponseWriter, r *http.Request, pl *playlist, cache []string) {
+	h := w.Header()
+	h["Content-Type"], h["Cache-Control"], h["Vary"], h["Priority"] = hls, cache, vary, urgent
+	body, length := pl.plain, pl.length[0]
+	if takesGzip(r) {
+		h["Content-Encoding"] = zipped
+		body, length = pl.zipped, pl.length[1]
+	}
+	h["Content-Length"] = length
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		w.Write(body) // a client that left is noticed by the server
+	}
+}
+
+// takesGzip reports a client that accepts gzip. Clients of HLS send a plain list, so a weight of zero is all that is looked for.
+func takesGzip(r *http.Request) bool {
+	for _, v := range r.Header["Accept-Encoding"] {
+		if i := strings.Index(v, "gzip"); i >= 0 {
+			rest := strings.ReplaceAll(v[i+len("gzip"):], " ", "")
+			return !strings.HasPrefix(rest, ";q=0") || strings.HasPrefix(rest, ";q=0.") && strings.Trim(rest[5:], "0") != ""
+		}
+	}
+	return false
+}

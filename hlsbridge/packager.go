@@ -1,0 +1,220 @@
+package hlsbridge
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"watershed/hlsbridge/cmaf"
+	"watershed/sfu"
+	"watershed/sfu/media"
+)
+
+// packager makes one stream's generations.
+type packager struct {
+	cfg    *Config
+	stream *sfu.Stream
+	log    *slog.Logger
+
+	gen     atomic.Pointer[generation]
+	ready   chan struct{} // closed with the first generation
+	asked   atomic.Int64  // Unix nanoseconds of the last request
+	blocked atomic.Int64  // requests that wait
+	number  uint64        // above every media sequence number used so far
+}
+
+func newPackager(cfg *Config, st *sfu.Stream, number uint64) *packager {
+	p := &packager{cfg: cfg, stream: st, log: cfg.Log.With("stream", st.Name), ready: make(chan struct{}), number: number}
+	p.asked.Store(time.Now().UnixNano())
+	return p
+}
+
+// Packaging goes on for so long after the last request.
+const (
+	lingerDemand = 30 * time.Second
+	lingerAlways = 5 * time.Minute
+)
+
+// tick is how often a packager looks at the clock when no frame comes.
+const tick = 100 * time.Millisecond
+
+// idle reports whether nobody asked for long enough.
+func (p *packager) idle(now time.Time) bool {
+	linger := lingerAlways
+	if p.stream.Status().Spec.Demand {
+		linger = lingerDemand
+	}
+	return now.Sub(time.Unix(0, p.asked.Load())) > linger
+}
+
+var errTracks = errors.New("the stream's tracks changed")
+
+// run packages until ctx ends or nobody asks any longer.
+func (p *packager) run(ctx context.Context) {
+	defer p.stream.Hold("hls")()
+	defer p.stream.Require(media.Video, media.H264, cmaf.Carries)()
+	defer p.stream.Require(media.Audio, media.AAC, cmaf.Carries)()
+	for ctx.Err() == nil && !p.idle(time.Now()) {
+		e, layers := p.begin(ctx)
+		if e == nil {
+			return
+		}
+		err := p.follow(ctx, e, layers)
+		p.number = e.msn + 1
+		if !errors.Is(err, errTracks) {
+			return
+		}
+	}
+}
+
+// pick chooses the layers to publish: the best of each track that HLS carries. waiting says that a better choice is under way.
+func pick(st *sfu.Stream) (layers []*sfu.Layer, waiting bool) {
+	for _, k := range []media.Kind{media.Video, media.Audio} {
+		t := st.Track(k)
+		if t == nil || len(t.Layers()) == 0 {
+			continue
+		}
+		i := slices.IndexFunc(t.Layers(), func(l *sfu.Layer) bool { return cmaf.Carries(l.Config()) })
+		if i >= 0 {
+			layers = append(layers, t.Layers()[i])
+			continue
+		}
+		prefer := media.H264
+		if k == media.Audio {
+			prefer = media.AAC
+		}
+		waiting = waiting || st.CanServe(k, prefer, cmaf.Carries) == nil
+	}
+	return layers, waiting
+}
+
+// awaitConversion is how long a first playlist waits for a track that is being converted.
+const awaitConversion = 3 * time.Second
+
+// begin waits for something to publish and plans it. nil when ctx ended or nobody asks.
+func (p *packager) begin(ctx context.Context) (*epoch, []*sfu.Layer) {
+	began := time.Now()
+	timer := time.NewTicker(tick)
+	defer timer.Stop()
+	for {
+		changed := p.stream.Changed()
+		layers, waiting := pick(p.stream)
+		var wake <-chan struct{}
+		if len(layers) > 0 && !(waiting && time.Since(began) < awaitConversion) {
+			wake = layers[0].Ring().Wake()
+			if e := p.open(layers); e != nil {
+				return e, layers
+			}
+		}
+		select {
+		case <-changed:
+		case <-wake:
+		case <-timer.C:
+			if p.idle(time.Now()) {
+				return nil, nil
+			}
+		case <-ctx.Done():
+			return nil, nil
+		}
+	}
+}
+
+// open plans an epoch of these layers; nil as long as they show too little.
+func (p *packager) open(layers []*sfu.Layer) *epoch {
+	now := time.Now()
+	lead := layers[0].Ring()
+	plan, ok := probe(lead, p.cfg.Part, p.cfg.Segment, now)
+	if !ok {
+		return nil
+	}
+	key, ok := lead.Keyframe()
+	first := lead.At(key)
+	if !ok || first == nil {
+		return nil
+	}
+	e := &epoch{name: epochName(now), plan: plan, window: plan.window(p.cfg.Window), render: newRenderer(), seen: now}
+	for i, l := range layers {
+		cfg := l.Config()
+		if i == 0 {
+			cfg = first.Config
+		}
+		r, err := newRendition(e.name, renditionID(l, i), l.Ring(), cfg)
+		if err != nil {
+			p.log.Warn("hls: track left out", "track", l.Codec, "error", err)
+			if i == 0 {
+				return nil
+			}
+			continue
+		}
+		frame := plan.frame
+		if r.sound() && cfg.Codec == media.AAC {
+			frame = audioFrame(cfg)
+		}
+		r.pace(frame, plan)
+		r.reader = l.Ring().ReadFrom(l.Ring().Tail())
+		e.renditions = append(e.renditions, r)
+	}
+	e.lead().reader = lead.ReadFrom(key)
+	base := max(uint64(now.Sub(p.stream.Created)/time.Second), p.number)
+	e.head, e.msn, e.cuts = base, base-1, base
+	e.pad(first)
+	p.log.Info("hls: packaging", "epoch", e.name, "part", plan.part, "target", plan.target, "renditions", len(e.renditions), "msn", base)
+	return e
+}
+
+func renditionID(l *sfu.Layer, i int) string {
+	if l.Codec.Kind() == media.Audio {
+		return "a0"
+	}
+	return "v" + string(rune('0'+i))
+}
+
+// follow publishes an epoch until its stream's tracks change (errTracks), ctx ends or nobody asks.
+func (p *packager) follow(ctx context.Context, e *epoch, layers []*sfu.Layer) error {
+	timer := time.NewTimer(tick)
+	defer timer.Stop()
+	changed := p.stream.Changed()
+	for {
+		wake := e.lead().ring.Wake()
+		now := time.Now()
+		e.advance(now)
+		if e.changed() && e.long() {
+			p.store(e.publish(false))
+		}
+		timer.Reset(tick)
+		select {
+		case <-wake:
+		case <-timer.C:
+			if p.idle(now) {
+				return nil
+			}
+		case <-changed:
+			changed = p.stream.Changed()
+			if now, waiting := pick(p.stream); !waiting && len(now) > 0 && !slices.Equal(now, layers) {
+				return errTracks
+			}
+		case <-ctx.Done():
+			if p.gen.Load() != nil {
+				p.store(e.publish(true))
+			}
+			return ctx.Err()
+		}
+	}
+}
+
+// store publishes a generation and wakes those who wait for what it brings.
+func (p *packager) store(g *generation) {
+	old := p.gen.Swap(g)
+	if old == nil {
+		close(p.ready)
+		return
+	}
+	for _, v := range old.views {
+		if !slices.Contains(g.views, v) {
+			close(v.next)
+		}
+	}
+}

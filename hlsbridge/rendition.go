@@ -1,0 +1,279 @@
+package hlsbridge
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"watershed/hlsbridge/cmaf"
+	"watershed/sfu/media"
+	"watershed/sfu/ring"
+	"watershed/sfu/timeline"
+)
+
+// boundary is where a segment begins, in every rendition.
+type boundary struct {
+	msn  uint64
+	at   time.Duration // on the stream's timeline
+	wall int64         // the same in Unix nanoseconds
+	cut  bool          // a discontinuity
+	gap  bool          // the segment has nothing to show
+}
+
+// sample is a frame of the open part with its times as they are written.
+type sample struct {
+	frame    *media.Frame
+	dts, pts int64
+}
+
+// rendition cuts one layer into parts and segments. Only its packager's goroutine uses it.
+type rendition struct {
+	id     string
+	prefix string // of its addresses: epoch and id
+	ring   *ring.Ring
+	reader *ring.Reader
+	cfg    *media.Config // of the initialisation segment in force
+	inits  [][]byte
+
+	frame   time.Duration // nominal, of one
+	ticks   int64         // the same on the rendition's clock
+	perPart int           // frames
+	part    time.Duration // PART-TARGET
+
+	segments []*segment // complete, and not yet forgotten
+	open     *segment
+	queue    []sample
+	ahead    *media.Frame  // read, and not decided yet: a follower's
+	clock    int64         // where the next sound should be, in ticks
+	end      time.Duration // of what was added
+	sequence uint32        // of the last chunk
+	changed  bool          // since the last view
+	view     *view
+}
+
+func newRendition(epoch, id string, r *ring.Ring, cfg *media.Config) (*rendition, error) {
+	init, err := cmaf.Init(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &rendition{id: id, prefix: epoch + "/" + id + "/", ring: r, cfg: cfg, inits: [][]byte{init}}, nil
+}
+
+func (r *rendition) sound() bool { return r.cfg.Codec.Kind() == media.Audio }
+
+// pace sets how the rendition is cut.
+func (r *rendition) pace(frame time.Duration, p *plan) {
+	r.frame, r.ticks = frame, timeline.Ticks(frame, r.cfg.ClockRate)
+	r.perPart, r.part = p.framesPerPart(frame)
+}
+
+// shown is a frame's place on the stream's timeline.
+func (r *rendition) shown(f *media.Frame) time.Duration {
+	return timeline.Duration(f.PTS, r.cfg.ClockRate)
+}
+
+// differs reports a frame whose decoder needs another initialisation segment, and returns that.
+func (r *rendition) differs(f *media.Frame) (init []byte, yes bool) {
+	if f.Config == r.cfg {
+		return nil, false
+	}
+	init, err := cmaf.Init(f.Config)
+	if err != nil {
+		return nil, false
+	}
+	if bytes.Equal(init, r.inits[len(r.inits)-1]) {
+		r.cfg = f.Config
+		return nil, false
+	}
+	return init, true
+}
+
+func (r *rendition) adopt(cfg *media.Config, init []byte) {
+	r.cfg = cfg
+	r.inits = append(r.inits[:len(r.inits):len(r.inits)], init)
+}
+
+// add puts a frame into the open part, and closes the part when it is full: its length is known before the next frame comes.
+func (r *rendition) add(f *media.Frame) {
+	s := sample{frame: f, dts: f.DTS, pts: f.PTS}
+	if r.sound() { // decoders want sound without seams: sources whose clocks tick in milliseconds are evened out
+		if off := s.dts - r.clock; off > -r.ticks*3/2 && off < r.ticks*3/2 {
+			s.dts = r.clock
+		}
+		s.pts = s.dts
+		r.clock = s.dts + r.ticks
+	}
+	target := timeline.Ticks(r.part, r.cfg.ClockRate)
+	if len(r.queue) > 0 && s.dts+r.ticks-r.queue[0].dts > target+r.ticks/2 {
+		r.closePart(s.dts)
+	}
+	r.queue = append(r.queue, s)
+	r.end = max(r.end, timeline.Duration(s.pts+r.ticks, r.cfg.ClockRate))
+	if len(r.queue) == r.perPart {
+		r.closePart(0)
+	}
+}
+
+// closePart writes the open part. next is the decoding time of the frame behind it, 0 if that is not known.
+func (r *rendition) closePart(next int64) {
+	n := len(r.queue)
+	if n == 0 {
+		return
+	}
+	first := r.queue[0]
+	r.sequence++
+	c := cmaf.Chunk{
+		Codec: r.cfg.Codec, Sequence: r.sequence, DecodeTime: uint64(first.dts),
+		Produced: first.frame.Server, Samples: make([]cmaf.Sample, n),
+	}
+	if first.frame.Capture != 0 {
+		c.Produced, c.Captured = first.frame.Capture, true
+	}
+	p := part{}
+	for i, s := range r.queue {
+		after := s.dts + r.ticks
+		switch {
+		case i+1 < n:
+			after = r.queue[i+1].dts
+		case next > s.dts && next < s.dts+2*r.ticks:
+			after = next
+		}
+		c.Samples[i] = cmaf.Sample{Units: s.frame.Units, Duration: uint32(after - s.dts), Offset: int32(s.pts - s.dts), Sync: s.frame.Keyframe}
+		p.independent = p.independent || s.frame.Keyframe
+		p.duration += timeline.Duration(after-s.dts, r.cfg.ClockRate)
+	}
+	p.duration = min(p.duration, r.part) // jitter of a frame's fraction; more never gets here
+	p.body = c.Append(nil)
+	r.queue = r.queue[:0]
+	r.addPart(p)
+}
+
+func (r *rendition) addPart(p part) {
+	s := r.open
+	s.partLines = appendPart(s.partLines, r.partAddress(s.msn, len(s.parts)), p)
+	s.parts = append(s.parts, p)
+	s.size += len(p.body)
+	r.changed = true
+}
+
+func (r *rendition) partAddress(msn uint64, index int) string {
+	return r.prefix + strconv.FormatUint(msn, 10) + "." + strconv.Itoa(index) + ".m4s"
+}
+
+func (r *rendition) segmentAddress(msn uint64) string {
+	return r.prefix + strconv.FormatUint(msn, 10) + ".m4s"
+}
+
+// turn ends the open segment where the boundary is and begins the boundary's.
+func (r *rendition) turn(b boundary) {
+	r.complete(b.at)
+	start := b.at
+	if at := timeline.Duration(r.clock, r.cfg.ClockRate); r.sound() && !b.gap && at > b.at-r.frame && at < b.at+r.frame {
+		start = at // sound begins with its own frame, a fraction before or after
+	} else {
+		r.clock = timeline.Ticks(b.at, r.cfg.ClockRate)
+	}
+	r.open = &segment{
+		msn: b.msn, start: start, wall: b.wall + int64(start-b.at), cut: b.cut, gap: b.gap, init: len(r.inits) - 1,
+	}
+	if r.end < start {
+		r.end = start
+	}
+}
+
+// complete ends the open segment, whose successor starts at the given time.
+func (r *rendition) complete(at time.Duration) {
+	s := r.open
+	if s == nil {
+		return
+	}
+	r.fillGap(at, true)
+	r.closePart(timeline.Ticks(at, r.cfg.ClockRate))
+	s.duration, s.complete = max(at-s.start, time.Millisecond), true
+	if r.sound() && !s.gap {
+		if end := timeline.Duration(r.clock, r.cfg.ClockRate); end > at-r.frame && end < at+r.frame {
+			s.duration = end - s.start
+		}
+	}
+	s.gap = s.gap || len(s.parts) == 0
+	s.tail = appendSegment(nil, r.segmentAddress(s.msn), s)
+	r.segments = append(r.segments, s)
+	r.open, r.changed = nil, true
+}
+
+// fillGap lists parts that nothing is in, in a segment of the kind, up to a time; the last one may be short.
+func (r *rendition) fillGap(to time.Duration, short bool) {
+	for s := r.open; s != nil && s.gap && r.end < to; {
+		d := r.part
+		if r.end+d > to {
+			if !short {
+				return
+			}
+			d = to - r.end
+		}
+		r.end += d
+		r.clock = timeline.Ticks(r.end, r.cfg.ClockRate)
+		r.addPart(part{duration: d, gap: true})
+	}
+}
+
+// last part that there is: its segment and index.
+func (r *rendition) last() (msn uint64, index int) {
+	if r.open != nil && len(r.open.parts) > 0 {
+		return r.open.msn, len(r.open.parts) - 1
+	}
+	if n := len(r.segments); n > 0 {
+		return r.segments[n-1].msn, len(r.segments[n-1].parts) - 1
+	}
+	return 0, 0
+}
+
+// forget drops segments that nobody may ask for any longer.
+func (r *rendition) forget(before uint64) {
+	n := 0
+	for n < len(r.segments) && r.segments[n].msn < before {
+		n++
+	}
+	if n > 0 {
+		r.segments = append([]*segment(nil), r.segments[n:]...) // generations keep the old array
+	}
+}
+
+// missing is how far sound may stay behind the pictures before silence takes its place.
+const missing = time.Second
+
+// peek is the follower's next frame without taking it: nil if it is not here yet. Holes in sound are filled with silence, because players
+// stop at them.
+func (r *rendition) peek(horizon time.Duration) *media.Frame {
+	if r.ahead == nil {
+		r.ahead = r.reader.TryNext()
+	}
+	if !r.sound() || r.open == nil || r.open.gap {
+		return r.ahead
+	}
+	hole := r.ahead == nil && r.end+missing < horizon || r.ahead != nil && r.shown(r.ahead) > r.end+2*r.frame && r.end < horizon
+	if quiet := silence(r.cfg); hole && quiet != nil {
+		return &media.Frame{PTS: r.clock, DTS: r.clock, Keyframe: true, Config: r.cfg, Units: [][]byte{quiet}, Size: len(quiet)}
+	}
+	return r.ahead
+}
+
+// take consumes what peek returned.
+func (r *rendition) take(f *media.Frame) {
+	if f == r.ahead {
+		r.ahead = nil
+	}
+}
+
+// silence is an AAC-LC frame without sound (as any encoder makes of zeros), nil for other formats.
+func silence(cfg *media.Config) []byte {
+	switch {
+	case cfg.Codec != media.AAC:
+		return nil
+	case cfg.Channels == 1:
+		return []byte{0x01, 0x18, 0x20, 0x07}
+	case cfg.Channels == 2:
+		return []byte{0x21, 0x10, 0x04, 0x60, 0x8c, 0x1c}
+	}
+	return nil
+}
