@@ -10,8 +10,16 @@ import (
 	"watershed/signaling/problem"
 )
 
-// Prefixes of the addresses that a bridge serves; the first also behind /t/{token}.
-var Prefixes = []string{"/hls/", "/t/"}
+// Before returns a handler that takes what is the bridge's and gives the rest to next: no router looks at the many requests of a crowd.
+func (b *Bridge) Before(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/hls/") || strings.HasPrefix(r.URL.Path, "/t/") {
+			b.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
 
 // ServeHTTP serves /hls/{stream}/... and /t/{token}/hls/{stream}/...
 func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {

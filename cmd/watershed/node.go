@@ -18,6 +18,7 @@ import (
 	"watershed/cluster"
 	"watershed/cmd/watershed/config"
 	"watershed/cmd/watershed/ops"
+	"watershed/hlsbridge"
 	"watershed/sfu"
 	"watershed/sfu/id"
 	"watershed/sfu/ingest"
@@ -35,6 +36,7 @@ type node struct {
 	halted  chan error // the cluster cannot go on here
 	sfu     *sfu.SFU
 	sig     *signaling.Server
+	hls     *hlsbridge.Bridge
 	http    net.Listener
 
 	metrics   net.Listener // nil: off
@@ -86,6 +88,7 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 		return nil, err
 	}
 	n.sig = signaling.New(signaling.Config{SFU: n.sfu, Publishers: publishers, Admit: ingest.Open(n.sfu), Node: n.cluster.ID, Log: log})
+	n.hls = hlsbridge.New(hlsbridge.Config{SFU: n.sfu, Part: cfg.HLS.Part, Segment: cfg.HLS.Segment, Window: cfg.HLS.Window, Log: log})
 	if err := n.listen(); err != nil {
 		return nil, err
 	}
@@ -141,7 +144,8 @@ func (n *node) run(ctx context.Context) error {
 		}
 	})
 	g.Go(func() error { return n.sfu.Run(ctx) })
-	g.Go(func() error { return serveHTTP(ctx, n.http, n.sig.Handler()) })
+	g.Go(func() error { return n.hls.Run(ctx) })
+	g.Go(func() error { return serveHTTP(ctx, n.http, n.hls.Before(n.sig.Handler())) })
 	if n.metrics != nil {
 		g.Go(func() error { return serveHTTP(ctx, n.metrics, ops.Handler(n.sfu)) })
 	}
