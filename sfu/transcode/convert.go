@@ -1,0 +1,278 @@
+package transcode
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
+
+	"watershed/sfu"
+	"watershed/sfu/media"
+	"watershed/sfu/timeline"
+	"watershed/sfu/transcode/nut"
+)
+
+// Converter makes layers of other codecs. It is a sfu.Converter.
+type Converter struct {
+	ffmpeg *FFmpeg
+	log    *slog.Logger
+}
+
+// NewConverter returns a converter that uses the FFmpeg that was found.
+func NewConverter(f *FFmpeg, log *slog.Logger) *Converter { return &Converter{ffmpeg: f, log: log} }
+
+// CanConvert reports whether the conversion is possible on this node, and why not.
+func (c *Converter) CanConvert(from *media.Config, to media.Codec) error {
+	return c.ffmpeg.can(from, to)
+}
+
+// niceness of conversions: below the media that passes untouched, which must not suffer from them.
+const niceness = 5
+
+// Silence of the child that counts as failure, while it gets media.
+const silence = 10 * time.Second
+
+var (
+	errChanged = errors.New("the source changed")
+	errSilent  = fmt.Errorf("FFmpeg made nothing of %v of media", silence)
+)
+
+// Convert reads the layer and writes the other until ctx ends or it fails. When the source changes, it goes on with another child.
+func (c *Converter) Convert(ctx context.Context, from *sfu.Layer, to *sfu.Writer) error {
+	if err := c.CanConvert(from.Config(), to.Layer().Codec); err != nil {
+		return err
+	}
+	r := follow(from)
+	for {
+		err := c.stay(ctx, r, to)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !errors.Is(err, errChanged) {
+			return err
+		}
+	}
+}
+
+// stay is the life of one child: one configuration of the source, without a jump.
+func (c *Converter) stay(ctx context.Context, r *follower, to *sfu.Writer) error {
+	first, err := r.next(ctx)
+	if err != nil {
+		return err
+	}
+	r.unread(first)
+	live := timeline.Duration(r.newest().PTS-first.PTS, first.Config.ClockRate)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	child, err := c.ffmpeg.start(ctx, niceness, c.ffmpeg.convertArgs(first.Config, to.Layer().Config(), max(0, live)))
+	if err != nil {
+		return err
+	}
+	watch := time.AfterFunc(silence, func() { cancel(errSilent) })
+	watch.Stop() // until something is fed
+	s := &stay{child: child, reader: r, first: first, to: to, watch: watch}
+	var feeding sync.WaitGroup
+	var fed error
+	feeding.Go(func() { fed = s.feed(ctx) })
+	read := s.read()
+	cancel(nil) // ends feeding, if the child ended by itself
+	feeding.Wait()
+	watch.Stop()
+	exit := child.wait()
+	switch cause := context.Cause(ctx); {
+	case errors.Is(fed, errChanged):
+		return errChanged
+	case errors.Is(cause, errSilent):
+		return fmt.Errorf("%w: %s", errSilent, child.stderr.String())
+	case exit != nil:
+		return exit
+	case read != nil:
+		return read
+	}
+	return errors.New("FFmpeg ended by itself")
+}
+
+// stay is what the two goroutines of a child share.
+type stay struct {
+	child  *child
+	reader *follower
+	first  *media.Frame
+	to     *sfu.Writer
+	watch  *time.Timer // ends the child unless it shows something
+
+	mu    sync.Mutex // guards owing
+	owing bool       // fed, and nothing came back yet
+}
+
+// feed writes the source's frames to the child until the source changes or ctx ends; then the child's input ends.
+func (s *stay) feed(ctx context.Context) error {
+	defer s.child.close()
+	cfg := s.first.Config
+	w, err := nut.NewWriter(s.child.in, source(cfg))
+	if err != nil {
+		return err
+	}
+	from := timeline.Ticks(lead, cfg.ClockRate) - s.first.PTS
+	for last := s.first; ; {
+		f, err := s.reader.next(ctx)
+		if err != nil {
+			return err
+		}
+		if f != s.first && changed(last, f) {
+			s.reader.unread(f)
+			s.owe(true) // its end
+			return errChanged
+		}
+		s.owe(true)
+		if err := w.Write(f.PTS+from, f.Keyframe, parts(f)...); err != nil {
+			return err
+		}
+		last = f
+	}
+}
+
+// owe arms the watch with the first frame fed after the child's last sign of life.
+func (s *stay) owe(owing bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if owing == s.owing {
+		return
+	}
+	if s.owing = owing; owing {
+		s.watch.Reset(silence)
+	} else {
+		s.watch.Stop()
+	}
+}
+
+// read writes what the child made to the new layer, with times of the stream's timeline, until the child ends.
+func (s *stay) read() error {
+	r, err := nut.NewReader(s.child.out)
+	if err != nil {
+		io.Copy(io.Discard, s.child.out)
+		return err
+	}
+	info := r.Streams()[0]
+	o := output{codec: s.to.Layer().Codec, sets: annexB(info.Extra)}
+	rate := s.to.Layer().Config().ClockRate
+	start := timeline.Ticks(timeline.Duration(s.first.PTS, s.first.Config.ClockRate)-lead, rate)
+	last := int64(-1)
+	if f := s.to.Layer().Ring().Latest(); f != nil { // of the child before this one
+		last = f.PTS
+	}
+	for {
+		f, err := r.Next()
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			io.Copy(io.Discard, s.child.out)
+			return err
+		}
+		s.owe(false)
+		pts := start + scaled(f.PTS, info.Num, info.Den, rate)
+		if pts <= last { // encoders look ahead: their first frame may lie before what the last child ended with
+			continue
+		}
+		last = pts
+		if err := s.to.Write(sfu.Unit{Parts: o.units(f), PTS: pts, DTS: pts, HasDTS: true, Arrival: time.Now()}); err != nil {
+			return err
+		}
+	}
+}
+
+// output turns an encoder's frames into access units.
+type output struct {
+	codec media.Codec
+	sets  [][]byte // parameter sets that the container has and frames may lack
+}
+
+func (o *output) units(f nut.Frame) [][]byte {
+	if o.codec != media.H264 {
+		return [][]byte{f.Data}
+	}
+	units := annexB(f.Data)
+	if f.Keyframe {
+		units = append(o.sets[:len(o.sets):len(o.sets)], units...)
+	}
+	return units
+}
+
+func annexB(data []byte) [][]byte {
+	var units h264.AnnexB
+	if units.Unmarshal(data) != nil {
+		return nil
+	}
+	return units
+}
+
+// parts of a frame as FFmpeg takes them in a container.
+func parts(f *media.Frame) [][]byte {
+	switch f.Config.Codec {
+	case media.H264, media.H265:
+		var p [][]byte
+		for _, u := range f.Units {
+			p = append(p, startCode, u)
+		}
+		return p
+	case media.AV1:
+		return [][]byte{temporalUnit(f.Units)}
+	}
+	return f.Units
+}
+
+var startCode = []byte{0, 0, 0, 1}
+
+// temporalUnit writes OBUs with their sizes (AV1 specification section 5.3).
+func temporalUnit(obus [][]byte) []byte {
+	var out []byte
+	for _, u := range obus {
+		if len(u) == 0 {
+			continue
+		}
+		const hasSize, hasExtension = 0x02, 0x04
+		header := 1
+		if u[0]&hasExtension != 0 && len(u) > 1 {
+			header = 2
+		}
+		if u[0]&hasSize != 0 { // as the source sent it
+			out = append(out, u...)
+			continue
+		}
+		out = append(out, u[0]|hasSize)
+		out = append(out, u[1:header]...)
+		size := len(u) - header
+		for ; size >= 0x80; size >>= 7 {
+			out = append(out, byte(size)|0x80)
+		}
+		out = append(out, byte(size))
+		out = append(out, u[header:]...)
+	}
+	return out
+}
+
+// longestGap is how much of a source may be missing before sound begins anew rather than being filled with silence.
+const longestGap = time.Second
+
+// changed reports whether a frame begins something that the child cannot follow: other parameters, another source, a jump.
+func changed(last, f *media.Frame) bool {
+	if f.Discontinuity || last.Config != f.Config && !same(last.Config, f.Config) {
+		return true
+	}
+	gap := timeline.Duration(f.PTS-last.PTS, f.Config.ClockRate)
+	return f.Config.Codec.Kind() == media.Audio && (gap > longestGap || gap < 0)
+}
+
+// same reports whether a decoder and an encoder that began with a can go on with b.
+func same(a, b *media.Config) bool {
+	return a.ClockRate == b.ClockRate && a.Channels == b.Channels && a.Width == b.Width && a.Height == b.Height &&
+		bytes.Equal(a.SPS, b.SPS) && bytes.Equal(a.PPS, b.PPS) && bytes.Equal(a.VPS, b.VPS) && bytes.Equal(a.ASC, b.ASC)
+}
+
+var _ sfu.Converter = (*Converter)(nil)

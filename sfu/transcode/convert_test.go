@@ -1,0 +1,553 @@
+package transcode
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/av1"
+	"github.com/stretchr/testify/require"
+
+	"watershed/sfu"
+	"watershed/sfu/id"
+	"watershed/sfu/leg"
+	"watershed/sfu/media"
+	"watershed/sfu/timeline"
+	"watershed/sfu/transcode/nut"
+)
+
+// found is the FFmpeg of these tests; make test installs it.
+func found(t testing.TB) *FFmpeg {
+	t.Helper()
+	f := Find(context.Background())
+	require.NoError(t, f.Err(), "these tests need FFmpeg: apt-get install ffmpeg")
+	return f
+}
+
+// run has FFmpeg make something of its input.
+func run(t testing.TB, stdin io.Reader, args ...string) []byte {
+	t.Helper()
+	cmd := exec.Command("ffmpeg", append([]string{"-v", "error"}, args...)...)
+	cmd.Stdin = stdin
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	require.NoError(t, cmd.Run(), stderr.String())
+	require.Empty(t, stderr.String(), "FFmpeg complained")
+	return out.Bytes()
+}
+
+// clip is encoded media, ready to be written to a layer.
+type clip struct {
+	config media.Config
+	units  []sfu.Unit // PTS from zero
+}
+
+// encode has FFmpeg make a clip from a lavfi source.
+func encode(t testing.TB, codec media.Codec, lavfi string, args ...string) clip {
+	t.Helper()
+	data := run(t, nil, append(append([]string{"-f", "lavfi", "-i", lavfi}, args...), "-avoid_negative_ts", "disabled", "-output_ts_offset", "1", "-f", "nut", "-")...)
+	r, err := nut.NewReader(bytes.NewReader(data))
+	require.NoError(t, err)
+	info := r.Streams()[0]
+	c := clip{config: media.Config{Codec: codec, ClockRate: 90000}}
+	if codec.Kind() == media.Audio {
+		c.config.ClockRate, c.config.Channels = info.Rate, info.Channels
+	}
+	if codec == media.AAC {
+		c.config.ASC = info.Extra
+	}
+	for {
+		f, err := r.Next()
+		if err == io.EOF {
+			return c
+		}
+		require.NoError(t, err)
+		c.units = append(c.units, sfu.Unit{Parts: split(t, codec, info.Extra, f), PTS: scaled(f.PTS, info.Num, info.Den, c.config.ClockRate) - int64(c.config.ClockRate)})
+	}
+}
+
+func split(t testing.TB, codec media.Codec, extra []byte, f nut.Frame) [][]byte {
+	switch codec {
+	case media.H264, media.H265:
+		units := annexB(f.Data)
+		if f.Keyframe {
+			units = append(annexB(extra), units...)
+		}
+		return units
+	case media.AV1:
+		var tu av1.Bitstream
+		require.NoError(t, tu.Unmarshal(f.Data))
+		return tu
+	}
+	return [][]byte{f.Data}
+}
+
+// rig is a media plane with one stream that a clip is played into.
+type rig struct {
+	t      testing.TB
+	sfu    *sfu.SFU
+	stream *sfu.Stream
+	writer *sfu.Writer
+}
+
+func newRig(t testing.TB, cfg media.Config, converter sfu.Converter) *rig {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	port, err := leg.Listen(ctx, leg.Config{Listen: "127.0.0.1:0", Shards: 1, Log: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	s := sfu.New(sfu.Config{Port: port, Converter: converter, Log: slog.New(slog.NewTextHandler(testLog{t}, nil))})
+	done := make(chan struct{})
+	go func() { s.Run(ctx); close(done) }()
+	t.Cleanup(func() { cancel(); <-done })
+	r := &rig{t: t, sfu: s, stream: s.Declare(id.Stream("cam"), sfu.Spec{})}
+	r.begin(cfg)
+	return r
+}
+
+type testLog struct{ t testing.TB }
+
+func (l testLog) Write(p []byte) (int, error) {
+	l.t.Log(strings.TrimSpace(string(p)))
+	return len(p), nil
+}
+
+// begin opens a publisher's session, in the place of the last.
+func (r *rig) begin(cfg media.Config) {
+	r.t.Helper()
+	_, writers, err := r.stream.Begin(sfu.SessionOptions{Tracks: []sfu.TrackSpec{{Config: cfg}}, Pushed: true, Takeover: true, Name: "test"})
+	require.NoError(r.t, err)
+	r.writer = writers[0]
+}
+
+// play writes a clip at the rate of its clock until it ends or ctx does.
+func (r *rig) play(ctx context.Context, c clip) {
+	start := time.Now()
+	highest := int64(math.MinInt64)
+	for _, u := range c.units {
+		highest = max(highest, u.PTS) // pictures out of order leave when the earlier ones would
+		select {
+		case <-time.After(time.Until(start.Add(timeline.Duration(highest, c.config.ClockRate)))):
+		case <-ctx.Done():
+			return
+		}
+		u.Arrival = time.Now()
+		if err := r.writer.Write(u); err != nil {
+			r.t.Error(err)
+			return
+		}
+	}
+}
+
+// converted requires a codec and waits for its layer.
+func (r *rig) converted(ctx context.Context, codec media.Codec) (*sfu.Layer, func()) {
+	r.t.Helper()
+	accept := func(c *media.Config) bool { return c.Codec == codec && !c.BFrames }
+	release := r.stream.Require(codec.Kind(), codec, accept)
+	for {
+		changed := r.stream.Changed()
+		if t := r.stream.Track(codec.Kind()); t != nil {
+			for _, l := range t.Layers() {
+				if l.Converted && l.Codec == codec {
+					return l, release
+				}
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			require.Fail(r.t, "no converted layer came", codec.String())
+		}
+	}
+}
+
+// collect keeps a layer's frames until ctx ends.
+func collect(ctx context.Context, l *sfu.Layer, start uint64) (frames []*media.Frame) {
+	r := l.Ring().ReadFrom(start)
+	for {
+		f, err := r.Next(ctx)
+		if err != nil {
+			return frames
+		}
+		frames = append(frames, f)
+	}
+}
+
+// session plays a clip through a conversion and returns the frames of both sides.
+func session(t *testing.T, c clip, to media.Codec) (from, made []*media.Frame) {
+	t.Helper()
+	r := newRig(t, c.config, NewConverter(found(t), slog.New(slog.DiscardHandler)))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	source := r.stream.Track(to.Kind()).Layers()[0]
+	collecting, stop := context.WithCancel(ctx)
+	originals := make(chan []*media.Frame, 1)
+	go func() { originals <- collect(collecting, source, 1) }()
+	playing := make(chan struct{})
+	go func() { defer close(playing); r.play(ctx, c) }()
+	l, release := r.converted(ctx, to)
+	defer release()
+	out := make(chan []*media.Frame, 1)
+	go func() { out <- collect(collecting, l, 1) }()
+	<-playing
+	idle(ctx, l)
+	stop()
+	return <-originals, <-out
+}
+
+// idle waits until a layer has had nothing new for a second: what the child had been given came out.
+func idle(ctx context.Context, l *sfu.Layer) {
+	for {
+		select {
+		case <-l.Ring().Wake():
+		case <-time.After(time.Second):
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// decode has FFmpeg decode a layer's frames, which must not complain; args end its command line.
+func decode(t testing.TB, frames []*media.Frame, args ...string) []byte {
+	t.Helper()
+	cfg := frames[0].Config
+	var buf bytes.Buffer
+	w, err := nut.NewWriter(&buf, source(cfg))
+	require.NoError(t, err)
+	for _, f := range frames {
+		require.NoError(t, w.Write(f.PTS-frames[0].PTS+int64(cfg.ClockRate), f.Keyframe, parts(f)...))
+	}
+	return run(t, &buf, append([]string{"-f", "nut", "-i", "-"}, args...)...)
+}
+
+func seconds(f *media.Frame) float64 {
+	return timeline.Duration(f.PTS, f.Config.ClockRate).Seconds()
+}
+
+// clicks finds the times, in seconds of the timeline, at which bursts of sound begin in a layer.
+func clicks(t testing.TB, frames []*media.Frame) (at []float64) {
+	t.Helper()
+	const rate = 48000
+	pcm := decode(t, frames, "-ac", "1", "-ar", strconv.Itoa(rate), "-f", "s16le", "-")
+	quiet := rate
+	for i := 0; i+1 < len(pcm); i += 2 {
+		v := int16(binary.LittleEndian.Uint16(pcm[i:]))
+		if v > 6000 || v < -6000 {
+			if quiet > rate/10 {
+				at = append(at, seconds(frames[0])+float64(i/2)/rate)
+			}
+			quiet = 0
+		}
+		quiet++
+	}
+	return at
+}
+
+// click is a source of sound: a burst of 20 ms at each half second, and as long as needed.
+func click(rate int, length float64) string {
+	return fmt.Sprintf("aevalsrc='if(lt(mod(t+0.25\\,0.5)\\,0.02)\\,0.8*sin(2*PI*900*t)\\,0)':s=%d:d=%g", rate, length)
+}
+
+func TestSoundKeepsItsTime(t *testing.T) {
+	found(t)
+	for _, c := range []struct {
+		name  string
+		codec media.Codec
+		rate  int
+		args  []string
+		to    media.Codec
+	}{
+		{"PCMU to Opus", media.PCMU, 8000, []string{"-af", "asetnsamples=160", "-c:a", "pcm_mulaw"}, media.Opus},
+		{"PCMA to Opus", media.PCMA, 8000, []string{"-af", "asetnsamples=160", "-c:a", "pcm_alaw"}, media.Opus},
+		{"AAC to Opus", media.AAC, 44100, []string{"-c:a", "aac"}, media.Opus},
+		{"stereo AAC to Opus", media.AAC, 48000, []string{"-ac", "2", "-c:a", "aac"}, media.Opus},
+		{"Opus to AAC", media.Opus, 48000, []string{"-c:a", "libopus"}, media.AAC},
+		{"PCMU to AAC", media.PCMU, 8000, []string{"-af", "asetnsamples=160", "-c:a", "pcm_mulaw"}, media.AAC},
+		{"PCMA to AAC", media.PCMA, 8000, []string{"-af", "asetnsamples=320", "-c:a", "pcm_alaw"}, media.AAC},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			from, made := session(t, encode(t, c.codec, click(c.rate, 4), c.args...), c.to)
+			sequential(t, made)
+			length := seconds(made[len(made)-1]) - seconds(made[0])
+			require.Greater(t, length, 2.5, "of 4 s, and FFmpeg had to start")
+			step := int64(960)
+			if c.to == media.AAC {
+				step = 1024
+			}
+			for i := 1; i < len(made); i++ {
+				require.InDelta(t, step, made[i].PTS-made[i-1].PTS, 8, "frame %d", i)
+			}
+			sameClicks(t, clicks(t, from), clicks(t, made))
+		})
+	}
+}
+
+// sameClicks says that what is heard on one side is heard at the same time of the timeline on the other.
+func sameClicks(t *testing.T, from, made []float64) {
+	t.Helper()
+	require.Greater(t, len(made), 4)
+	worst := 0.0
+	for _, at := range made {
+		nearest := slices.MinFunc(from, func(a, b float64) int { return int(math.Copysign(1, math.Abs(a-at)-math.Abs(b-at))) })
+		worst = math.Max(worst, math.Abs(nearest-at))
+	}
+	t.Logf("%d clicks, at most %.3f ms off", len(made), worst*1000)
+	require.Less(t, worst, 0.040)
+}
+
+// sequential is what every reader of a layer relies on.
+func sequential(t *testing.T, frames []*media.Frame) {
+	t.Helper()
+	require.NotEmpty(t, frames)
+	require.True(t, frames[0].Keyframe)
+	for i, f := range frames[1:] {
+		require.Equal(t, frames[i].Number+1, f.Number)
+		require.Greater(t, f.DTS, frames[i].DTS)
+		require.GreaterOrEqual(t, f.PTS, f.DTS)
+	}
+}
+
+// numbered is a source of pictures that show their number: eight columns, white for the bits that are one.
+func numbered(frames int) string {
+	return fmt.Sprintf("color=black:s=320x180:r=25:d=%g,geq=lum='if(mod(floor(N/pow(2\\,floor(X*8/W)))\\,2)\\,235\\,16)':cb=128:cr=128", float64(frames)/25)
+}
+
+// numbers reads the pictures' numbers in the order in which they are shown.
+func numbers(t testing.TB, frames []*media.Frame) (all []int) {
+	t.Helper()
+	raw := decode(t, frames, "-vf", "scale=8:1:flags=area", "-pix_fmt", "gray", "-f", "rawvideo", "-vsync", "passthrough", "-")
+	for picture := range slices.Chunk(raw, 8) {
+		n := 0
+		for bit, v := range picture {
+			if v > 128 {
+				n |= 1 << bit
+			}
+		}
+		all = append(all, n)
+	}
+	return all
+}
+
+func TestPicturesKeepTheirTime(t *testing.T) {
+	found(t)
+	const length = 150
+	for _, c := range []struct {
+		name  string
+		codec media.Codec
+		args  []string
+	}{
+		{"H.264 with B-frames", media.H264, []string{"-c:v", "libx264", "-g", "50", "-bf", "3", "-x264-params", "b-adapt=0:b-pyramid=normal:scenecut=0"}},
+		{"H.265", media.H265, []string{"-c:v", "libx265", "-x265-params", "keyint=50:bframes=3:log-level=none", "-preset", "ultrafast"}},
+		{"VP8", media.VP8, []string{"-c:v", "libvpx", "-deadline", "realtime", "-g", "50", "-b:v", "500k"}},
+		{"VP9", media.VP9, []string{"-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "50", "-lag-in-frames", "0"}},
+		{"AV1", media.AV1, []string{"-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8", "-g", "50", "-lag-in-frames", "0"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			source := encode(t, c.codec, numbered(length), append(c.args, "-pix_fmt", "yuv420p", "-enc_time_base", "1:90000")...)
+			from, made := session(t, source, media.H264)
+			require.Len(t, source.units, length)
+			sequential(t, made)
+			require.False(t, made[len(made)-1].Config.BFrames)
+			inTime(t, from, made)
+			keyframesEvery(t, made, 2)
+		})
+	}
+}
+
+// inTime says that each converted picture shows what its source showed at its time, and that none is missing.
+func inTime(t *testing.T, from, made []*media.Frame) {
+	t.Helper()
+	shown := slices.Clone(from)
+	slices.SortFunc(shown, func(a, b *media.Frame) int { return int(a.PTS - b.PTS) })
+	want := map[int64]int{}
+	for i, n := range numbers(t, from) {
+		want[shown[i].PTS] = n
+	}
+	require.Greater(t, len(made), 75, "of 150, and FFmpeg had to start")
+	for i, n := range numbers(t, made) {
+		require.Contains(t, want, made[i].PTS, "picture %d has a time that no source picture has", i)
+		require.Equal(t, want[made[i].PTS], n, "picture %d", i)
+		if i > 0 {
+			require.EqualValues(t, 3600, made[i].PTS-made[i-1].PTS, "picture %d", i)
+		}
+	}
+}
+
+func keyframesEvery(t *testing.T, frames []*media.Frame, interval float64) {
+	t.Helper()
+	last := seconds(frames[0])
+	for _, f := range frames {
+		if f.Keyframe {
+			last = seconds(f)
+		}
+		require.Less(t, seconds(f)-last, interval+.04)
+	}
+}
+
+// children of this process that are FFmpeg.
+func children(t testing.TB) (pids []int) {
+	t.Helper()
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", os.Getpid()))
+	for _, task := range tasks {
+		list, _ := os.ReadFile(task)
+		for _, f := range strings.Fields(string(list)) {
+			comm, _ := os.ReadFile("/proc/" + f + "/comm")
+			if strings.TrimSpace(string(comm)) == "ffmpeg" {
+				pid, _ := strconv.Atoi(f)
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// TestKilledChildIsReplaced and what follows in it are one story: a conversion is killed, comes back with later times, ends with its
+// last reader and leaves nothing.
+func TestKilledChildIsReplaced(t *testing.T) {
+	c := encode(t, media.PCMU, click(8000, 20), "-af", "asetnsamples=160", "-c:a", "pcm_mulaw")
+	r := newRig(t, c.config, NewConverter(found(t), slog.New(slog.DiscardHandler)))
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	playing := make(chan struct{})
+	go func() { defer close(playing); r.play(ctx, c) }()
+	l, release := r.converted(ctx, media.Opus)
+	require.Len(t, children(t), 1)
+	before := l.Ring().Latest()
+	require.NoError(t, syscall.Kill(children(t)[0], syscall.SIGKILL))
+	reader := l.Ring().ReadFrom(l.Ring().Next())
+	after, err := reader.Next(ctx)
+	for ; err == nil && !after.Discontinuity; after, err = reader.Next(ctx) { // what was in the pipe
+		before = after
+	}
+	require.NoError(t, err)
+	require.Greater(t, after.PTS, before.PTS)
+	release()
+	require.Eventually(t, func() bool { return len(children(t)) == 0 }, 5*time.Second, 10*time.Millisecond, "no process is left, not even a dead one")
+	cancel()
+	<-playing
+}
+
+// TestNobodySharesTwice: needs of the same kind share one child, and it stays until the last is gone.
+func TestNeedsShareAChild(t *testing.T) {
+	c := encode(t, media.PCMA, click(8000, 20), "-af", "asetnsamples=160", "-c:a", "pcm_alaw")
+	r := newRig(t, c.config, NewConverter(found(t), slog.New(slog.DiscardHandler)))
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	playing := make(chan struct{})
+	go func() { defer close(playing); r.play(ctx, c) }()
+	a, releaseA := r.converted(ctx, media.Opus)
+	b, releaseB := r.converted(ctx, media.Opus)
+	require.Same(t, a, b)
+	require.Len(t, children(t), 1)
+	releaseA()
+	_, err := a.Ring().ReadFrom(a.Ring().Next()).Next(ctx)
+	require.NoError(t, err)
+	releaseB()
+	require.Eventually(t, func() bool { return len(children(t)) == 0 }, 5*time.Second, 10*time.Millisecond)
+	cancel()
+	<-playing
+}
+
+// TestGarbage: what cannot be decoded ends with words for it, in time.
+func TestGarbage(t *testing.T) {
+	cfg := media.Config{Codec: media.AAC, ClockRate: 48000, Channels: 2, ASC: []byte{0xff, 0xff, 0xff, 0xff}}
+	c := clip{config: cfg}
+	for i := range int64(100) {
+		c.units = append(c.units, sfu.Unit{Parts: [][]byte{bytes.Repeat([]byte{byte(i)}, 200)}, PTS: i * 1024})
+	}
+	converter := NewConverter(found(t), slog.New(slog.DiscardHandler))
+	r := newRig(t, cfg, nil)
+	target := newRig(t, media.Config{Codec: media.Opus, ClockRate: 48000, Channels: 2}, nil)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	go r.play(ctx, c)
+	err := converter.Convert(ctx, r.stream.Track(media.Audio).Layers()[0], target.writer)
+	require.Error(t, err)
+	require.NotErrorIs(t, err, context.DeadlineExceeded)
+	var failure *Failure
+	if errors.As(err, &failure) {
+		require.NotEmpty(t, failure.Words)
+	}
+	t.Log(err)
+	require.Empty(t, children(t))
+}
+
+// TestSourceChanges: the conversion follows its source to another session with another rate of silence between.
+func TestSourceComesBack(t *testing.T) {
+	c := encode(t, media.PCMU, click(8000, 3), "-af", "asetnsamples=160", "-c:a", "pcm_mulaw")
+	r := newRig(t, c.config, NewConverter(found(t), slog.New(slog.DiscardHandler)))
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	go r.play(ctx, c)
+	l, release := r.converted(ctx, media.Opus)
+	defer release()
+	collecting, stop := context.WithCancel(ctx)
+	out := make(chan []*media.Frame, 1)
+	go func() { out <- collect(collecting, l, 1) }()
+	idle(ctx, r.stream.Track(media.Audio).Layers()[0])
+	r.begin(c.config)
+	r.play(ctx, c)
+	idle(ctx, l)
+	stop()
+	made := <-out
+	sequential(t, made)
+	holes := 0
+	for i := 1; i < len(made); i++ {
+		if made[i].PTS-made[i-1].PTS > 24000 {
+			holes++
+		}
+	}
+	require.Equal(t, 1, holes, "the pause is not filled")
+	require.Greater(t, seconds(made[len(made)-1])-seconds(made[0]), 5.)
+}
+
+func TestWithoutFFmpeg(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	f := Find(context.Background())
+	require.ErrorIs(t, f.Err(), ErrNoFFmpeg)
+	err := NewConverter(f, nil).CanConvert(&media.Config{Codec: media.AAC}, media.Opus)
+	require.ErrorContains(t, err, "FFmpeg is not installed")
+}
+
+func TestCanConvert(t *testing.T) {
+	c := NewConverter(found(t), nil)
+	require.NoError(t, c.CanConvert(&media.Config{Codec: media.AAC}, media.Opus))
+	require.NoError(t, c.CanConvert(&media.Config{Codec: media.H265}, media.H264))
+	require.NoError(t, c.CanConvert(&media.Config{Codec: media.H264, BFrames: true}, media.H264))
+	require.Error(t, c.CanConvert(&media.Config{Codec: media.H264}, media.H264), "it is there already")
+	require.Error(t, c.CanConvert(&media.Config{Codec: media.H264}, media.VP8), "nobody needs that")
+	require.Error(t, c.CanConvert(&media.Config{Codec: media.H264}, media.Opus))
+	poor := &FFmpeg{Version: "6.0", decoders: map[string]bool{"aac": true}}
+	require.ErrorContains(t, NewConverter(poor, nil).CanConvert(&media.Config{Codec: media.AAC}, media.Opus), "libopus")
+}
+
+func TestVersions(t *testing.T) {
+	for v, want := range map[string]bool{"4.3.6-0+deb11u1": false, "5.0": false, "5.1.9-0+deb12u1": true, "n7.1": true, "N-112-gabc": true, "6.0-static": true} {
+		require.Equal(t, want, modern(v), v)
+	}
+}
+
+func TestTail(t *testing.T) {
+	var b tail
+	for i := range 1000 {
+		fmt.Fprintf(&b, "line %d\n", i)
+	}
+	require.LessOrEqual(t, len(b.String()), tailSize*2)
+	require.True(t, strings.HasSuffix(b.String(), "line 998; line 999"))
+}

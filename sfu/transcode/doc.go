@@ -1,0 +1,13 @@
+// Package transcode makes what a source does not bring, with FFmpeg: other codecs, and still pictures.
+//
+// A conversion (Converter.Convert) is one supervised FFmpeg child between two layers of a stream. A goroutine reads the source layer's
+// ring and writes its frames into the child in NUT (package nut); another reads encoded frames back and writes them to the new layer.
+// Times pass through unchanged: a converted picture has its source's time, and converted sound is stretched by parts of a
+// thousand or filled with silence where the source's own samples do not keep its time. Which conversions run is package sfu's affair.
+//
+// Stills keeps a picture of each stream that somebody asks for, from the newest keyframe in its ring, by one decoder for the node.
+//
+// The child gets media by pipe and nothing else: no address, no credential, no file. It runs in a process group of its own, nicer than
+// we are, with bounded memory; it dies with its context, and with us, because its input ends. What it complains of is kept for the
+// error's text.
+package transcode

@@ -1,0 +1,161 @@
+package transcode
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"time"
+
+	"watershed/sfu/media"
+	"watershed/sfu/timeline"
+	"watershed/sfu/transcode/nut"
+)
+
+// A codec as FFmpeg knows it.
+var (
+	fourCC   = map[media.Codec]string{media.H264: "H264", media.H265: "HEVC", media.VP8: "VP80", media.VP9: "VP90", media.AV1: "AV01", media.Opus: "Opus", media.AAC: "\xff\x00", media.PCMU: "\x07\x00", media.PCMA: "\x06\x00"}
+	decoders = map[media.Codec][]string{
+		media.H264: {"h264"}, media.H265: {"hevc"}, media.VP8: {"vp8", "libvpx"}, media.VP9: {"vp9", "libvpx-vp9"}, media.AV1: {"libdav1d", "libaom-av1"},
+		media.Opus: {"opus", "libopus"}, media.AAC: {"aac"}, media.PCMU: {"pcm_mulaw"}, media.PCMA: {"pcm_alaw"},
+	}
+	encoders = map[media.Codec]string{media.H264: "libx264", media.Opus: "libopus", media.AAC: "aac"}
+)
+
+// can says why a conversion is not possible on this machine, or nil.
+func (f *FFmpeg) can(from *media.Config, to media.Codec) error {
+	encoder, made := encoders[to]
+	switch {
+	case !made || from.Codec.Kind() != to.Kind():
+		return fmt.Errorf("%v is never converted to %v", from.Codec, to)
+	case from.Codec == to && !from.BFrames:
+		return fmt.Errorf("the source sends %v already", to)
+	case f.missing != nil:
+		return f.missing
+	case !f.encoders[encoder]:
+		return fmt.Errorf("FFmpeg %s was built without %s, which makes %v", f.Version, encoder, to)
+	}
+	return f.canDecode(from.Codec)
+}
+
+func (f *FFmpeg) canDecode(c media.Codec) error {
+	if f.missing != nil {
+		return f.missing
+	}
+	for _, d := range decoders[c] {
+		if f.decoders[d] {
+			return nil
+		}
+	}
+	return fmt.Errorf("FFmpeg %s was built without a decoder for %v", f.Version, c)
+}
+
+// lead is put before the first frame's time, so that no time is negative: encoders label their first frame earlier than its samples by
+// what they look ahead (Opus 6.5 ms, AAC 21 ms).
+const lead = time.Second
+
+// source describes a layer to FFmpeg.
+func source(cfg *media.Config) nut.Stream {
+	s := nut.Stream{
+		Video: cfg.Codec.Kind() == media.Video, FourCC: fourCC[cfg.Codec], Num: 1, Den: cfg.ClockRate,
+		Width: cfg.Width, Height: cfg.Height, Rate: cfg.ClockRate, Channels: max(1, cfg.Channels),
+	}
+	switch cfg.Codec {
+	case media.AAC:
+		s.Extra = cfg.ASC
+	case media.Opus:
+		s.Extra = opusHead(s.Channels)
+	}
+	return s
+}
+
+// opusHead is the identification header (RFC 7845 section 5.1) of a stream from which nothing is to be skipped.
+func opusHead(channels int) []byte {
+	b := append([]byte("OpusHead"), 1, byte(channels), 0, 0)
+	b = binary.LittleEndian.AppendUint32(b, 48000)
+	return append(b, 0, 0, 0)
+}
+
+// inputArgs make FFmpeg begin with the first frame that it gets. (The flag nobuffer, which others recommend, throws away the frames
+// that it looked at first: a keyframe among them.)
+func (f *FFmpeg) inputArgs(cfg *media.Config) []string {
+	args := []string{"-protocol_whitelist", "pipe", "-f", "nut", "-probesize", "32", "-analyzeduration", "0"}
+	switch cfg.Codec {
+	case media.VP8, media.VP9, media.AV1: // has no pictures out of order, so the decoder may return each at once
+		args = append(args, "-flags", "low_delay")
+	}
+	if cfg.Codec.Kind() == media.Video {
+		args = append(args, "-threads", "2", "-thread_type", "slice") // threads by frame would each hold one back
+	}
+	return append(args, "-i", "pipe:0")
+}
+
+// convertArgs are the command line of a conversion. live is the time, after lead, from which pictures are shown: those before it are only decoded.
+func (f *FFmpeg) convertArgs(from, to *media.Config, live time.Duration) []string {
+	args := append([]string{"-copyts"}, f.inputArgs(from)...)
+	if to.Codec == media.H264 {
+		args = append(args, f.videoArgs(from, live)...)
+	} else {
+		args = append(args, audioArgs(to)...)
+	}
+	return append(args, "-avoid_negative_ts", "disabled", "-flush_packets", "1", "-f", "nut", "-write_index", "0", "pipe:1")
+}
+
+// widest picture that is made; what is larger is scaled down, because a viewer who needs a conversion is not helped by one that the machine cannot make in time.
+const widest = 1920
+
+func (f *FFmpeg) videoArgs(from *media.Config, live time.Duration) []string {
+	rate := bitrate(from)
+	filters := fmt.Sprintf("select=gte(t\\,%.6f),scale=w=trunc(min(%d\\,iw)/2)*2:h=-2,format=yuv420p", (lead + live - time.Millisecond).Seconds(), widest)
+	sync := []string{"-fps_mode", "passthrough"}
+	if !f.modern {
+		sync = []string{"-vsync", "passthrough"}
+	}
+	return append(sync,
+		"-an", "-vf", filters, "-enc_time_base", "1:90000",
+		"-c:v", encoders[media.H264], "-preset", "superfast", "-tune", "zerolatency", "-bf", "0", "-threads", strconv.Itoa(encoderThreads(from)),
+		// The one profile that every browser must decode (RFC 7742 section 6.2).
+		"-profile:v", "baseline",
+		"-crf", "23", "-maxrate", strconv.Itoa(rate), "-bufsize", strconv.Itoa(rate/2),
+		// Nobody can ask FFmpeg for a keyframe, so one comes every two seconds of the timeline.
+		"-g", "600", "-sc_threshold", "0", "-forced-idr", "1", "-force_key_frames", "expr:if(isnan(prev_forced_t),1,gte(t,prev_forced_t+2))",
+	)
+}
+
+// bitrate is what a picture of the source's size may take: a tenth of a bit for each pixel, 2.3 Mb/s for 720p25.
+func bitrate(c *media.Config) int {
+	if c.Width == 0 || c.Height == 0 {
+		return 2_500_000
+	}
+	fps := c.FPS
+	if fps < 5 || fps > 60 {
+		fps = 25
+	}
+	w, h := min(c.Width, widest), c.Height*min(c.Width, widest)/c.Width
+	return max(300_000, int(float64(w*h)*fps/10))
+}
+
+// encoderThreads is one up to 720p, which takes 5 ms a picture; each more means one slice more.
+func encoderThreads(c *media.Config) int {
+	if c.Width*c.Height > 1280*720 {
+		return 2
+	}
+	return 1
+}
+
+func audioArgs(to *media.Config) []string {
+	args := []string{
+		"-vn",
+		// Keeps the samples on the timeline: silence where 40 ms or more are missing, else stretched by 2 % at most.
+		"-af", "aresample=48000:async=1000:min_hard_comp=0.04",
+		"-ar", "48000", "-c:a", encoders[to.Codec],
+	}
+	if to.Codec == media.Opus {
+		return append(args, "-application", "lowdelay", "-frame_duration", "20", "-b:a", "64k", "-ac", strconv.Itoa(min(2, max(1, to.Channels))))
+	}
+	return append(args, "-b:a", strconv.Itoa(64000*to.Channels), "-ac", strconv.Itoa(to.Channels))
+}
+
+// scaled converts ticks between clocks, rounding to the nearest.
+func scaled(ticks int64, num, den, rate int) int64 {
+	return timeline.Ticks(timeline.Duration(ticks*int64(num), den), rate)
+}
