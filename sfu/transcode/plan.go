@@ -115,13 +115,13 @@ func (f *FFmpeg) videoArgs(from *media.Config, live time.Duration) []string {
 		"-c:v", encoders[media.H264], "-preset", "superfast", "-tune", "zerolatency", "-bf", "0", "-threads", strconv.Itoa(encoderThreads(from)),
 		// The one profile that every browser must decode (RFC 7742 section 6.2).
 		"-profile:v", "baseline",
-		"-crf", "23", "-maxrate", strconv.Itoa(rate), "-bufsize", strconv.Itoa(rate/2),
+		"-crf", "23", "-maxrate", strconv.Itoa(rate), "-bufsize", strconv.Itoa(rate),
 		// Nobody can ask FFmpeg for a keyframe, so one comes every two seconds of the timeline.
 		"-g", "600", "-sc_threshold", "0", "-forced-idr", "1", "-force_key_frames", "expr:if(isnan(prev_forced_t),1,gte(t,prev_forced_t+2))",
 	)
 }
 
-// bitrate is what a picture of the source's size may take: a tenth of a bit for each pixel, 2.3 Mb/s for 720p25.
+// bitrate is what a picture of the source's size may take: an eighth of a bit for each pixel, 2.9 Mb/s for 720p25.
 func bitrate(c *media.Config) int {
 	if c.Width == 0 || c.Height == 0 {
 		return 2_500_000
@@ -131,7 +131,7 @@ func bitrate(c *media.Config) int {
 		fps = 25
 	}
 	w, h := min(c.Width, widest), c.Height*min(c.Width, widest)/c.Width
-	return max(300_000, int(float64(w*h)*fps/10))
+	return max(600_000, int(float64(w*h)*fps/8))
 }
 
 // encoderThreads is one up to 720p, which takes 5 ms a picture; each more means one slice more.
