@@ -25,6 +25,7 @@ import (
 	"watershed/sfu/ingest/rtsp"
 	"watershed/sfu/ingest/whip"
 	"watershed/sfu/leg"
+	"watershed/sfu/transcode"
 	"watershed/signaling"
 )
 
@@ -79,8 +80,12 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	if err != nil {
 		return nil, listenError("webrtc", err)
 	}
+	ffmpeg := transcode.Find(ctx)
+	if err := ffmpeg.Err(); err != nil {
+		log.Warn("no conversions", "error", err)
+	}
 	n.sfu = sfu.New(sfu.Config{
-		Port: port, Log: log,
+		Port: port, Log: log, Converter: transcode.NewConverter(ffmpeg, log),
 		Pullers: map[string]sfu.Puller{"rtsp": rtsp.Pull, "rtsps": rtsp.Pull},
 	})
 	publishers, err := whip.New(port, log)
