@@ -95,6 +95,7 @@ func (s *SFU) watch(ctx context.Context) {
 		case now := <-tick.C:
 			for _, st := range s.Streams() {
 				st.checkStall(now)
+				st.checkFlow(now)
 				if st.deserted(now) {
 					s.cfg.Log.Info("stream removed: nobody publishes or watches it", "stream", st.Name)
 					s.Remove(st.Name)

@@ -184,19 +184,22 @@ func (sl *Slot) leave() {
 	sl.layer.Store(nil)
 }
 
-// pick chooses a layer: the one asked for, else the best, of those that the viewer can take.
+// pick chooses a layer: the one asked for, else the best that flows, else the best, of those that the viewer can take.
 func (st *Stream) pick(k media.Kind, label string, accepts func(*media.Config) bool) (best *Layer) {
 	t := st.Track(k)
 	if t == nil {
 		return nil
 	}
+	now, flowing := time.Now(), false
 	for _, l := range t.Layers() {
 		switch {
 		case !accepts(l.Config()):
 		case l.Label == label:
 			return l
 		case best == nil:
-			best = l
+			best, flowing = l, l.flows(now)
+		case !flowing && !l.Converted && l.flows(now):
+			best, flowing = l, true
 		}
 	}
 	return best

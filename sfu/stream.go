@@ -47,6 +47,7 @@ type Stream struct {
 
 	sfu  *SFU
 	line *timeline.Timeline
+	flow uint32 // layers that flow, a bit each; the watchdog's own
 
 	mu          sync.Mutex // guards what follows; not held over calls elsewhere
 	spec        Spec

@@ -1,7 +1,7 @@
 package e2e
 
 import (
-	_ "embed"
+	"embed"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -9,12 +9,13 @@ import (
 	"path/filepath"
 )
 
-//go:embed whep.html
-var whepPage []byte
+//go:embed *.html
+var pages embed.FS
 
 // Pages serves the node with pages of our own beside it, so that their scripts have its origin:
 //
 //	/e2e/whep?stream=NAME   the smallest WHEP player; window.pc is its connection
+//	/e2e/whip?stream=NAME   publishes numbered pictures and a tone by WHIP; simulcast=1, codec=video/VP8, takeover=1
 //	/e2e/modules/...        web/node_modules
 //
 // It returns the address, and what ends it.
@@ -32,9 +33,8 @@ func Pages(node string) (address string, end func(), err error) {
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host },
 		FlushInterval: -1,
 	})
-	mux.HandleFunc("GET /e2e/whep", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Write(whepPage)
+	mux.HandleFunc("GET /e2e/{page}", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFileFS(w, r, pages, r.PathValue("page")+".html")
 	})
 	mux.Handle("GET /e2e/modules/", http.StripPrefix("/e2e/modules/", http.FileServer(http.Dir(filepath.Join(root, "web", "node_modules")))))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
