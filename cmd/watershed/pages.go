@@ -1,6 +1,8 @@
 package main
 
 import (
+	"net/http"
+
 	"github.com/labstack/echo/v4"
 
 	"watershed/web"
@@ -13,7 +15,7 @@ func (n *node) routePages() error {
 		return err
 	}
 	for _, route := range web.Routes() {
-		n.sig.Echo().GET(route, echo.WrapHandler(pages))
+		n.sig.Echo().Match([]string{http.MethodGet, http.MethodHead}, route, echo.WrapHandler(pages))
 	}
 	return nil
 }

@@ -3,7 +3,7 @@ import '../player/here';
 import '../style/app.css';
 import '../style/watch.css';
 import { signal } from '@preact/signals';
-import { render } from 'preact';
+import { render, type ComponentChild } from 'preact';
 import { ask, isLive, watching, type Stream } from '../api';
 import { Badge } from '../ui/badge';
 import { Bar } from '../ui/bar';
@@ -49,11 +49,16 @@ function Tracks({ of: s }: { of: Stream }) {
   return best ? <span class="num">{best.height ? `${best.height}p · ${best.codec}` : best.codec}</span> : null;
 }
 
-render(<Bar />, document.querySelector('.bar')!);
-render(<About />, document.querySelector('.about')!);
-const aside = document.querySelector('aside')!;
-aside.ariaBusy = 'false';
-render(<ChatPanel chat={chat} />, aside);
+/** Draws a part of the page in the place of what the server has put there. */
+function fillIn(selector: string, content: ComponentChild): void {
+  const place = document.querySelector(selector)!;
+  place.replaceChildren();
+  render(content, place);
+}
+fillIn('.bar', <Bar />);
+fillIn('.about', <About />);
+fillIn('aside', <ChatPanel chat={chat} />);
+document.querySelector('aside')!.ariaBusy = 'false';
 
 socket.on('watching', (f) => f.streams.forEach((s: Stream) => s.name === name && learn(s)));
 socket.on('stream', (f) => f.stream.name === name && learn(f.stream));
