@@ -10,12 +10,14 @@ import (
 	"watershed/sfu"
 	"watershed/sfu/ingest"
 	"watershed/sfu/ingest/whip"
+	"watershed/signaling/access"
 )
 
 // Config of the server.
 type Config struct {
 	SFU        *sfu.SFU
 	Publishers *whip.Server
+	Access     *access.Access
 	Admit      ingest.Admit // who may publish
 	Node       string       // this node's id, part of session addresses
 	Log        *slog.Logger
@@ -34,6 +36,7 @@ func New(cfg Config) *Server {
 	e := s.echo
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = handleError
+	e.IPExtractor = echo.ExtractIPDirect() // anybody can write X-Forwarded-For
 	e.Use(middleware.Recover())
 	s.routeWHEP()
 	s.routeWHIP()

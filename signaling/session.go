@@ -6,10 +6,13 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"watershed/sfu"
 	"watershed/sfu/id"
+	"watershed/signaling/access"
 	"watershed/signaling/sdpfrag"
 )
 
@@ -27,6 +30,14 @@ type session struct {
 	id       string
 	resource string // its path
 	transport
+
+	stream id.Stream
+	does   access.Action // Watch or Publish
+	who    *access.Principal
+	addr   string
+	since  time.Time
+	viewer *sfu.Viewer     // nil for publishers
+	held   *access.Session // nil for publishers, whose permit is held by ingest
 
 	mu    sync.Mutex // guards what follows; held while ICE restarts, so that two restarts do not mix
 	ufrag string     // the peer's
@@ -48,18 +59,27 @@ func (s *sessions) reserve(id string) {
 	s.all[id] = nil
 }
 
-func (s *sessions) add(v *session) {
+// add begins to hold a viewer's permission, if the viewer is still there.
+func (s *sessions) add(v *session, a *access.Access) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.all[v.id]; ok {
-		s.all[v.id] = v
+	if _, ok := s.all[v.id]; !ok {
+		return
+	}
+	s.all[v.id] = v
+	if v.viewer != nil {
+		v.held = a.Hold(v.who, v.does, v.stream, v.Close)
 	}
 }
 
 func (s *sessions) remove(id string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	v := s.all[id]
 	delete(s.all, id)
+	s.mu.Unlock()
+	if v != nil && v.held != nil {
+		v.held.Release()
+	}
 }
 
 func (s *sessions) find(id string) (*session, bool) {
@@ -115,7 +135,7 @@ func readSDP(c echo.Context) (string, error) {
 // created answers an offer: 201 with the session's address and its first ETag.
 func (s *Server) created(c echo.Context, v *session, answer string) error {
 	v.etag = newETag()
-	s.sessions.add(v)
+	s.sessions.add(v, s.cfg.Access)
 	h := c.Response().Header()
 	h.Set("Location", v.resource)
 	h.Set("ETag", v.etag)
@@ -138,13 +158,18 @@ func offeredUfrag(offer string) string {
 	return strings.TrimSpace(ufrag)
 }
 
+// session finds one whose address was asked for by somebody who may do what it does. The address itself is a secret that only its client got.
 func (s *Server) session(c echo.Context) (*session, error) {
+	p, err := s.cfg.Access.Authenticate(c.Request())
+	if err != nil {
+		return nil, err
+	}
 	_, sid, _ := strings.Cut(c.Param("session"), ".")
 	v, ok := s.sessions.find(sid)
 	if !ok || v.resource != c.Request().URL.Path {
 		return nil, problem(http.StatusNotFound, "Unknown session", "it may have ended already")
 	}
-	return v, nil
+	return v, s.cfg.Access.May(p, v.does, v.stream)
 }
 
 var errDeleted = errors.New("ended by its client")

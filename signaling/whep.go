@@ -3,12 +3,14 @@ package signaling
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"watershed/sfu"
 	"watershed/sfu/id"
 	"watershed/sfu/media"
+	"watershed/signaling/access"
 )
 
 func (s *Server) routeWHEP() {
@@ -25,21 +27,24 @@ func (v viewerTransport) RestartICE(ufrag, password string) (string, string, err
 	return u, p, nil
 }
 
-func (s *Server) stream(c echo.Context) (*sfu.Stream, error) {
+// stream finds who asks, and the stream if they may do that to it.
+func (s *Server) stream(c echo.Context, do access.Action) (*access.Principal, *sfu.Stream, error) {
+	p, err := s.cfg.Access.Authenticate(c.Request())
+	if err != nil {
+		return nil, nil, err
+	}
 	name, err := id.ParseStream(c.Param("stream"))
 	if err != nil {
-		return nil, problem(http.StatusNotFound, "Unknown stream", err.Error())
+		return nil, nil, problem(http.StatusNotFound, "Unknown stream", err.Error())
 	}
-	st, ok := s.cfg.SFU.Stream(name)
-	if !ok {
-		return nil, problem(http.StatusNotFound, "Unknown stream", "there is no stream "+string(name))
-	}
-	return st, nil
+	st, err := s.cfg.Access.Stream(p, do, name)
+	return p, st, err
 }
 
 // postWHEP answers a viewer's offer (draft-ietf-wish-whep section 4.2).
 func (s *Server) postWHEP(c echo.Context) error {
-	st, err := s.stream(c)
+	openToAll(c.Response().Header())
+	p, st, err := s.stream(c, access.Watch)
 	if err != nil {
 		return err
 	}
@@ -69,6 +74,7 @@ func (s *Server) postWHEP(c echo.Context) error {
 	}
 	return s.created(c, &session{
 		id: sid, resource: s.resource("whep", st.Name, sid), transport: viewerTransport{v}, ufrag: offeredUfrag(offer),
+		stream: st.Name, does: access.Watch, who: p, addr: c.Request().RemoteAddr, since: time.Now(), viewer: v,
 	}, v.Answer)
 }
 

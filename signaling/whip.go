@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"watershed/sfu/id"
 	"watershed/sfu/ingest"
 	"watershed/sfu/ingest/whip"
+	"watershed/signaling/access"
 )
 
 func (s *Server) routeWHIP() {
@@ -20,25 +21,31 @@ func (s *Server) routeWHIP() {
 
 // postWHIP answers a publisher's offer (RFC 9725 section 4.2).
 func (s *Server) postWHIP(c echo.Context) error {
+	openToAll(c.Response().Header())
+	who, err := s.cfg.Access.Authenticate(c.Request())
+	if err != nil {
+		return err
+	}
 	name, err := id.ParseStream(c.Param("stream"))
 	if err != nil {
 		return problem(http.StatusNotFound, "Unknown stream", err.Error())
+	}
+	if err := s.cfg.Access.May(who, access.Publish, name); err != nil { // before the body: it costs more
+		return err
 	}
 	offer, err := readSDP(c)
 	if err != nil {
 		return err
 	}
-	p := ingest.Publish{
-		Stream: name, Protocol: "whip", Token: bearer(c.Request()), Addr: c.RealIP(), Takeover: c.QueryParam("takeover") == "1",
-	}
-	permit, err := s.cfg.Admit(c.Request().Context(), p)
+	p := ingest.Publish{Stream: name, Protocol: "whip", Addr: c.Request().RemoteAddr, Takeover: c.QueryParam("takeover") == "1"}
+	permit, err := s.cfg.Admit(access.With(c.Request().Context(), who), p)
 	if err != nil {
 		return s.refused(p, err)
 	}
-	return s.publish(c, permit, p, offer)
+	return s.publish(c, who, permit, p, offer)
 }
 
-func (s *Server) publish(c echo.Context, permit *ingest.Permit, p ingest.Publish, offer string) error {
+func (s *Server) publish(c echo.Context, who *access.Principal, permit *ingest.Permit, p ingest.Publish, offer string) error {
 	st := permit.Stream
 	sid := id.Random(15)
 	s.sessions.reserve(sid)
@@ -57,6 +64,7 @@ func (s *Server) publish(c echo.Context, permit *ingest.Permit, p ingest.Publish
 	s.cfg.Log.Info("publisher came", "stream", st.Name, "protocol", "whip", "from", p.Addr)
 	return s.created(c, &session{
 		id: sid, resource: s.resource("whip", st.Name, sid), transport: v, ufrag: offeredUfrag(offer),
+		stream: st.Name, does: access.Publish, who: who, addr: p.Addr, since: time.Now(),
 	}, v.Answer)
 }
 
@@ -77,13 +85,4 @@ func (s *Server) refused(p ingest.Publish, err error) error {
 	q := problem(status, title, err.Error())
 	q.Stream = string(p.Stream)
 	return q
-}
-
-// bearer is the token of an Authorization header, or "".
-func bearer(r *http.Request) string {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "bearer") {
-		return ""
-	}
-	return strings.TrimSpace(token)
 }

@@ -14,6 +14,7 @@ import (
 type cli struct {
 	Serve  serveCmd  `cmd:"" help:"Run a node."`
 	Demo   demoCmd   `cmd:"" help:"Run a node with synthetic cameras: no files, no FFmpeg, no configuration."`
+	Token  tokenCmd  `cmd:"" help:"Make a token: who may do what, signed with the node's secret."`
 	Camera cameraCmd `cmd:"" help:"Run a farm of synthetic RTSP cameras."`
 
 	Loadtest loadtestCmd `cmd:"" help:"Make viewers by the thousand and report what they saw and cost."`

@@ -21,12 +21,12 @@ import (
 	"watershed/hlsbridge"
 	"watershed/sfu"
 	"watershed/sfu/id"
-	"watershed/sfu/ingest"
 	"watershed/sfu/ingest/rtsp"
 	"watershed/sfu/ingest/whip"
 	"watershed/sfu/leg"
 	"watershed/sfu/transcode"
 	"watershed/signaling"
+	"watershed/signaling/access"
 )
 
 // node is everything of one process, joined.
@@ -36,6 +36,8 @@ type node struct {
 	cluster *cluster.Node
 	halted  chan error // the cluster cannot go on here
 	sfu     *sfu.SFU
+	access  *access.Access
+	greet   bool // print the operator link: the secret was made just now
 	sig     *signaling.Server
 	hls     *hlsbridge.Bridge
 	http    net.Listener
@@ -92,8 +94,11 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n.sig = signaling.New(signaling.Config{SFU: n.sfu, Publishers: publishers, Admit: ingest.Open(n.sfu), Node: n.cluster.ID, Log: log})
-	n.hls = hlsbridge.New(hlsbridge.Config{SFU: n.sfu, Part: cfg.HLS.Part, Segment: cfg.HLS.Segment, Window: cfg.HLS.Window, Log: log})
+	if err := n.openAccess(ctx); err != nil {
+		return nil, err
+	}
+	n.sig = signaling.New(signaling.Config{SFU: n.sfu, Publishers: publishers, Access: n.access, Admit: n.access.Admit(n.sfu.Ensure), Node: n.cluster.ID, Log: log})
+	n.hls = hlsbridge.New(hlsbridge.Config{SFU: n.sfu, Part: cfg.HLS.Part, Segment: cfg.HLS.Segment, Window: cfg.HLS.Window, Access: n.mayRead, Log: log})
 	if err := n.listen(); err != nil {
 		return nil, err
 	}
@@ -149,6 +154,7 @@ func (n *node) run(ctx context.Context) error {
 		}
 	})
 	g.Go(func() error { return n.sfu.Run(ctx) })
+	g.Go(func() error { return n.access.Run(ctx) })
 	g.Go(func() error { return n.hls.Run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, n.http, n.hls.Before(n.sig.Handler())) })
 	if n.metrics != nil {
@@ -156,6 +162,7 @@ func (n *node) run(ctx context.Context) error {
 	}
 	n.log.Info("ready", n.listening...)
 	n.health.Ready(true)
+	n.printLink()
 	g.Go(func() error {
 		<-ctx.Done()
 		n.health.Ready(false)

@@ -128,7 +128,11 @@ func (p Paths) read(payload map[string]any) (c Claims, err error) {
 	return c, nil
 }
 
-// scope applies the rule for lists that are left out.
+// Scope applies the rule for lists that are left out, which nil ones are.
+func Scope(streams, rooms []string) (s, r []string) {
+	return scope(streams, streams != nil, rooms, rooms != nil)
+}
+
 func scope(streams []string, hasStreams bool, rooms []string, hasRooms bool) (s, r []string) {
 	switch {
 	case hasStreams && hasRooms:

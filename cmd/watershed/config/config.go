@@ -17,6 +17,7 @@ import (
 
 	"watershed/sfu"
 	"watershed/sfu/id"
+	"watershed/signaling/token"
 )
 
 // Config of a node. The zero value of a field that has a default means the default; Default has them all.
@@ -44,8 +45,9 @@ type Listener struct {
 
 // HTTP serves pages, API, WHIP, WHEP, WebSocket and HLS.
 type HTTP struct {
-	Listen string `yaml:"listen"`
-	TLS    TLS    `yaml:"tls"`
+	Listen  string   `yaml:"listen"`
+	TLS     TLS      `yaml:"tls"`
+	Origins []string `yaml:"origins"` // of other sites' pages that may open the WebSocket, such as https://example.org; "*" is all
 }
 
 // TLS of a listener. Without a certificate and ACME names it speaks plain text.
@@ -189,6 +191,9 @@ func (c *Config) Check(file string) error {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return bad(key, "%q is not host:port, for example \":8080\"", addr)
 		}
+	}
+	if err := token.Paths(c.Auth.Claims).Check(); err != nil {
+		return bad("auth.claims", "%v", err)
 	}
 	switch {
 	case c.Auth.Mode != "token" && c.Auth.Mode != "open":
