@@ -29,7 +29,7 @@ type Slot struct {
 	pt, rtxPT uint8
 	clockRate int
 	numbers   seqmap.Map[*Layer]
-	rtxSeq    uint16
+	rtxSeq    uint64 // extended
 	tsOffset  uint32
 	lastTS    uint32
 	lastSent  time.Time
@@ -59,7 +59,7 @@ func (sl *Slot) send(b *udpbatch.Batch, frames []*media.Frame) {
 	}
 	packets, octets := 0, 0
 	for _, f := range frames {
-		seq := uint16(sl.numbers.Advance(f.FirstSeq, uint64(len(f.Packets))))
+		seq := sl.numbers.Advance(f.FirstSeq, uint64(len(f.Packets)))
 		ts := sl.timestamp(f)
 		for _, p := range f.Packets {
 			octets += l.Seal(b, p, sl.pt, seq, ts, sl.ssrc)

@@ -51,7 +51,7 @@ func (s *SFU) Answer(o ViewerOptions) (*Viewer, error) {
 		if len(m.Codecs) == 0 {
 			continue
 		}
-		sl := &Slot{Mid: m.Mid, Kind: m.Kind, viewer: v, offer: m, ssrc: rand.Uint32(), rtx: rand.Uint32(), rtxSeq: uint16(rand.Uint32())}
+		sl := &Slot{Mid: m.Mid, Kind: m.Kind, viewer: v, offer: m, ssrc: rand.Uint32(), rtx: rand.Uint32(), rtxSeq: uint64(rand.Uint32N(1 << 15))}
 		sl.numbers.Start(uint64(rand.Uint32N(1 << 15))) // in the lower half, as RFC 3711 section 3.3.1 advises against an early wrap
 		v.Slots = append(v.Slots, sl)
 		sources[m.Index] = answer.Source{SSRC: sl.ssrc, RTX: sl.rtx, StreamID: "watershed", First: o.Prefer}

@@ -17,6 +17,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ import (
 	"watershed/sfu/id"
 	"watershed/sfu/media"
 	"watershed/sfu/pipe"
+	"watershed/sfu/seal"
 	"watershed/sfu/udpbatch"
 )
 
@@ -81,6 +83,7 @@ type Leg struct {
 	srtcpIn  *srtp.Context
 	rtcpBuf  []byte
 
+	gcm    *seal.Sealer  // of media, nil if the peer does not take AES-GCM; owned like out
 	out    *srtp.Context // owned by whoever owns the outgoing side, after Ready
 	header rtp.Header    // scratch of Seal
 	Dead   atomic.Bool   // set once the leg is closed: the owner of the outgoing side stops
@@ -135,39 +138,43 @@ func (l *Leg) Peer() (addr netip.AddrPort, tcp bool) {
 }
 
 // overhead is the most that SRTP or SRTCP add: an AES-GCM tag of 16 bytes, SRTCP's index of 4.
-const overhead = 20
+const overhead = seal.Overhead + 4
 
-// Seal encrypts a packet with this viewer's header fields into the batch. One SRTP index must never be used twice: seq
-// grows by one with every call for an SSRC.
-func (l *Leg) Seal(b *udpbatch.Batch, pkt media.Packet, pt uint8, seq uint16, ts, ssrc uint32) int {
+// Seal encrypts a packet with this viewer's header fields into the batch and returns its size on the wire. index is the packet's extended
+// sequence number for its SSRC: it starts below 2^15, grows by one with every call, and must never be used twice.
+func (l *Leg) Seal(b *udpbatch.Batch, pkt media.Packet, pt uint8, index uint64, ts, ssrc uint32) int {
 	buf := b.Space(len(pkt) + overhead)
-	plain := buf[:len(pkt)]
-	copy(plain, pkt)
-	plain[1] = pkt[1]&0x80 | pt
-	putHeader(plain, seq, ts, ssrc)
-	return l.seal(b, buf, plain)
+	buf[0], buf[1] = pkt[0], pkt[1]&0x80|pt
+	putHeader(buf, uint16(index), ts, ssrc)
+	if l.gcm != nil {
+		return l.emit(b, buf[:l.gcm.Seal(buf, pkt.Payload(), ssrc, index)])
+	}
+	copy(buf[media.HeaderLen:], pkt.Payload())
+	return l.sealSlowly(b, buf, buf[:len(pkt)])
 }
 
 // SealRTX encrypts a retransmission: the original sequence number, then the original payload (RFC 4588 section 4).
-func (l *Leg) SealRTX(b *udpbatch.Batch, pkt media.Packet, pt uint8, seq uint16, ts, ssrc uint32, original uint16) int {
+func (l *Leg) SealRTX(b *udpbatch.Batch, pkt media.Packet, pt uint8, index uint64, ts, ssrc uint32, original uint16) int {
 	n := len(pkt) + 2
 	buf := b.Space(n + overhead)
-	plain := buf[:n]
-	copy(plain, pkt[:media.HeaderLen])
-	plain[1] = pkt[1]&0x80 | pt
-	putHeader(plain, seq, ts, ssrc)
-	plain[12], plain[13] = byte(original>>8), byte(original)
-	copy(plain[14:], pkt.Payload())
-	return l.seal(b, buf, plain)
+	buf[0], buf[1] = pkt[0], pkt[1]&0x80|pt
+	putHeader(buf, uint16(index), ts, ssrc)
+	buf[12], buf[13] = byte(original>>8), byte(original)
+	copy(buf[14:], pkt.Payload())
+	if l.gcm != nil {
+		return l.emit(b, buf[:l.gcm.Seal(buf, buf[media.HeaderLen:n], ssrc, index)])
+	}
+	return l.sealSlowly(b, buf, buf[:n])
 }
 
 func putHeader(p []byte, seq uint16, ts, ssrc uint32) {
-	p[2], p[3] = byte(seq>>8), byte(seq)
-	p[4], p[5], p[6], p[7] = byte(ts>>24), byte(ts>>16), byte(ts>>8), byte(ts)
-	p[8], p[9], p[10], p[11] = byte(ssrc>>24), byte(ssrc>>16), byte(ssrc>>8), byte(ssrc)
+	binary.BigEndian.PutUint16(p[2:], seq)
+	binary.BigEndian.PutUint32(p[4:], ts)
+	binary.BigEndian.PutUint32(p[8:], ssrc)
 }
 
-func (l *Leg) seal(b *udpbatch.Batch, buf, plain []byte) int {
+// sealSlowly is for peers without AES-GCM: the library keeps the rollover counter, which agrees because indices begin in the first cycle.
+func (l *Leg) sealSlowly(b *udpbatch.Batch, buf, plain []byte) int {
 	sealed, err := l.out.EncryptRTP(buf, plain, &l.header)
 	if err != nil { // 2^48 packets under one key
 		l.Close(fmt.Errorf("seal: %w", err))
@@ -332,6 +339,11 @@ func (l *Leg) keys(conn *dtls.Conn) error {
 	in, err := srtp.CreateContext(k.RemoteMasterKey, k.RemoteMasterSalt, cfg.Profile, srtp.SRTCPReplayProtection(64))
 	if err != nil {
 		return err
+	}
+	if profile == dtls.SRTP_AEAD_AES_128_GCM {
+		if l.gcm, err = seal.New(k.LocalMasterKey, k.LocalMasterSalt); err != nil {
+			return err
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
