@@ -28,6 +28,7 @@ check: web ## gofumpt, vet, staticcheck, and the Go tests with the race detector
 	@unformatted=$$($(GOFUMPT) -l .) && { [ -z "$$unformatted" ] || { echo "gofumpt would change:"; echo "$$unformatted"; exit 1; }; }
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
+	@npm --prefix web run check --if-present
 	@CGO_ENABLED=1 $(GO) run ./.ci/test -race
 
 bench: build ## figures beside goals (BENCH="webrtc" for some of them)

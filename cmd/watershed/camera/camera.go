@@ -118,14 +118,22 @@ func (c *Camera) Set(f Fault) error {
 	return nil
 }
 
-// run sends pictures by the wall clock until done is closed.
+// lateLimit is how far behind the wall clock a camera may be: further, the clock was set or the machine slept.
+const lateLimit = 2 * time.Second
+
+// run sends pictures by the wall clock until done is closed. A busy machine makes them late; none is left out, because those that follow
+// are made from it.
 func (c *Camera) run(done <-chan struct{}) {
 	s := sender{camera: c, seq: uint16(rand.Uint32()), ssrc: rand.Uint32(), base: rand.Uint32()}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
-		n, at := c.nextFrame(time.Now())
-		timer.Reset(time.Until(at))
+	for n, at := c.nextFrame(time.Now()); ; n, at = n+1, at.Add(frameTime) {
+		wait := time.Until(at)
+		if wait.Abs() > lateLimit {
+			n, at = c.nextFrame(time.Now())
+			wait = time.Until(at)
+		}
+		timer.Reset(wait)
 		select {
 		case <-timer.C:
 			s.send(n, at)
