@@ -42,6 +42,7 @@ type node struct {
 	hls     *hlsbridge.Bridge
 	http    net.Listener
 
+	pushed    []pushed
 	metrics   net.Listener // nil: off
 	health    ops.Health
 	listening []any // key and address of each listener, for the log
@@ -102,6 +103,9 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	if err := n.listen(); err != nil {
 		return nil, err
 	}
+	if err := n.listenPushed(); err != nil {
+		return nil, err
+	}
 	if err := n.routePages(); err != nil {
 		return nil, err
 	}
@@ -156,6 +160,7 @@ func (n *node) run(ctx context.Context) error {
 	g.Go(func() error { return n.sfu.Run(ctx) })
 	g.Go(func() error { return n.access.Run(ctx) })
 	g.Go(func() error { return n.hls.Run(ctx) })
+	n.runPushed(ctx, g)
 	g.Go(func() error { return serveHTTP(ctx, n.http, n.hls.Before(n.sig.Handler())) })
 	if n.metrics != nil {
 		g.Go(func() error { return serveHTTP(ctx, n.metrics, ops.Handler(n.sfu)) })

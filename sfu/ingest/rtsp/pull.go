@@ -44,11 +44,11 @@ func Pull(ctx context.Context, source *url.URL, feed *sfu.Feed) error {
 	c := &gortsplib.Client{
 		Scheme: u.Scheme, Host: u.Host, ReadTimeout: readTimeout, WriteTimeout: readTimeout,
 		UserAgent: "watershed", Transport: transport(options.Get("transport")),
-		TLSConfig:         &tls.Config{ServerName: hostname(u.Host), InsecureSkipVerify: options.Has("insecure")},
-		UDPReadBufferSize: 1 << 20,
-		DialContext:       (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		OnPacketsLost:     func(n uint64) { p.lost.Add(n) },
-		OnDecodeError:     func(error) {},
+		TLSConfig:     &tls.Config{ServerName: hostname(u.Host), InsecureSkipVerify: options.Has("insecure")},
+		ListenPacket:  listenPacket,
+		DialContext:   (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		OnPacketsLost: func(n uint64) { p.lost.Add(n) },
+		OnDecodeError: func(error) {},
 	}
 	if err := c.Start2(); err != nil {
 		return classify(err)
