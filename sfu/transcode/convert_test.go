@@ -443,7 +443,7 @@ func TestKilledChildIsReplaced(t *testing.T) {
 	<-playing
 }
 
-// TestNobodySharesTwice: needs of the same kind share one child, and it stays until the last is gone.
+// TestNeedsShareAChild: needs of the same kind share one child, and it stays until the last is gone.
 func TestNeedsShareAChild(t *testing.T) {
 	c := encode(t, media.PCMA, click(8000, 20), "-af", "asetnsamples=160", "-c:a", "pcm_alaw")
 	r := newRig(t, c.config, NewConverter(found(t), slog.New(slog.DiscardHandler)))
@@ -488,7 +488,7 @@ func TestGarbage(t *testing.T) {
 	require.Empty(t, children(t))
 }
 
-// TestSourceChanges: the conversion follows its source to another session with another rate of silence between.
+// TestSourceComesBack: the conversion follows its source to another session, and does not fill the hours between with silence.
 func TestSourceComesBack(t *testing.T) {
 	c := encode(t, media.PCMU, click(8000, 3), "-af", "asetnsamples=160", "-c:a", "pcm_mulaw")
 	r := newRig(t, c.config, NewConverter(found(t), slog.New(slog.DiscardHandler)))

@@ -1,0 +1,353 @@
+package transcode
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"watershed/sfu"
+	"watershed/sfu/id"
+	"watershed/sfu/media"
+	"watershed/sfu/transcode/nut"
+)
+
+// Still is a picture of a stream.
+type Still struct {
+	JPEG []byte    // long side at most 640 pixels
+	Time time.Time // server time of the frame
+	ETag string    // differs when the bytes do; with quotes, as HTTP wants it
+
+	taken time.Time
+	frame *media.Config // which encoding, and
+	pts   int64         // which frame of it
+}
+
+// Errors of stills.
+var (
+	ErrNoPicture = errors.New("the stream has not shown a picture yet")
+	ErrPast      = errors.New("nothing is kept of that time")
+	ErrBusy      = errors.New("more pictures are asked for than are made, two a second; ask again in a few seconds")
+)
+
+// Stills keeps a picture of each stream that somebody asks for. One decoder makes them all, two a second at most.
+//
+// A process for each picture costs its start, 50 ms of which 40 are FFmpeg's libraries; one process for all would save them but an
+// encoder keeps the size of its first picture and a decoder the faults of the last one, so it would not live long among streams that differ.
+type Stills struct {
+	ffmpeg *FFmpeg
+	log    *slog.Logger
+	orders chan *order
+
+	mu  sync.Mutex // guards what follows, and the fields of views
+	all map[id.Stream]*view
+}
+
+// view is what is kept of one stream.
+type view struct {
+	created time.Time // of the stream: one of the same name that was declared anew is another
+	asked   time.Time
+	tried   time.Time
+	still   *Still // the newest
+	past    *Still // the last that was asked for by its time
+	err     error  // of the last try
+	order   *order // under way, or nil
+}
+
+// order is one picture to make.
+type order struct {
+	stream *sfu.Stream
+	frame  *media.Frame // nil: the newest keyframe when its turn has come
+	done   chan struct{}
+	still  *Still
+	err    error
+}
+
+// How pictures are kept fresh.
+const (
+	pace      = 500 * time.Millisecond // between two pictures of the node
+	freshFor  = 10 * time.Second       // no stream's picture is made anew before
+	goodFor   = time.Minute            // an older one is shown only if no new one comes in time
+	patience  = 5 * time.Second        // that a request waits
+	orderRoom = 256                    // requests in line: two minutes, longer than anybody's patience
+	views     = 4096                   // streams of which a picture is kept, some 40 kB each
+)
+
+// NewStills returns an empty collection; Run makes the pictures.
+func NewStills(f *FFmpeg, log *slog.Logger) *Stills {
+	return &Stills{ffmpeg: f, log: log, orders: make(chan *order, orderRoom), all: map[id.Stream]*view{}}
+}
+
+// Run makes pictures until ctx ends.
+func (s *Stills) Run(ctx context.Context) error {
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for {
+		var o *order
+		select {
+		case o = <-s.orders:
+		case <-ctx.Done():
+			return nil
+		}
+		s.make(ctx, o)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Err says why there are no pictures on this node at all, or nil.
+func (s *Stills) Err() error { return s.ffmpeg.Err() }
+
+// Picture returns a recent picture of the stream: at once if there is one, and then a newer one is made for the next request. Of a stream
+// that is offline it is the last.
+func (s *Stills) Picture(ctx context.Context, st *sfu.Stream) (*Still, error) {
+	f := newestKeyframe(st)
+	s.mu.Lock()
+	v := s.view(st)
+	now := time.Now()
+	v.asked = now
+	switch {
+	case f == nil:
+		defer s.mu.Unlock()
+		return v.kept(ErrNoPicture)
+	case v.still != nil && (v.still.of(f) || now.Sub(v.still.taken) < freshFor), v.err != nil && now.Sub(v.tried) < freshFor:
+		defer s.mu.Unlock()
+		return v.kept(v.err)
+	}
+	o := v.order
+	if o == nil {
+		o = &order{stream: st, done: make(chan struct{})}
+		if err := s.place(o); err != nil {
+			defer s.mu.Unlock()
+			return v.kept(err)
+		}
+		v.order = o
+	}
+	still := v.still
+	s.mu.Unlock()
+	if still != nil && now.Sub(still.taken) < goodFor {
+		return still, nil
+	}
+	if err := await(ctx, o); err != nil && still == nil {
+		return nil, err
+	} else if err != nil {
+		return still, nil
+	}
+	return o.still, nil
+}
+
+// At returns the picture of the last keyframe at or before a time that the stream's ring still holds.
+func (s *Stills) At(ctx context.Context, st *sfu.Stream, t time.Time) (*Still, error) {
+	f := keyframeAt(st, t)
+	if f == nil {
+		return nil, ErrPast
+	}
+	s.mu.Lock()
+	v := s.view(st)
+	v.asked = time.Now()
+	for _, kept := range []*Still{v.still, v.past} {
+		if kept != nil && kept.of(f) {
+			s.mu.Unlock()
+			return kept, nil
+		}
+	}
+	o := &order{stream: st, frame: f, done: make(chan struct{})}
+	err := s.place(o)
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if err := await(ctx, o); err != nil {
+		return nil, err
+	}
+	return o.still, nil
+}
+
+// place puts an order in line.
+func (s *Stills) place(o *order) error {
+	if err := s.ffmpeg.Err(); err != nil {
+		return err
+	}
+	select {
+	case s.orders <- o:
+		return nil
+	default:
+		return ErrBusy
+	}
+}
+
+func await(ctx context.Context, o *order) error {
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-o.done:
+		return o.err
+	case <-t.C:
+		return ErrBusy
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// view of a stream, made if there is none.
+func (s *Stills) view(st *sfu.Stream) *view {
+	v := s.all[st.Name]
+	if v == nil || v.created != st.Created {
+		if len(s.all) >= views {
+			s.forgetOldest()
+		}
+		v = &view{created: st.Created}
+		s.all[st.Name] = v
+	}
+	return v
+}
+
+func (s *Stills) forgetOldest() {
+	var oldest id.Stream
+	for name, v := range s.all {
+		if o := s.all[oldest]; o == nil || v.asked.Before(o.asked) {
+			oldest = name
+		}
+	}
+	delete(s.all, oldest)
+}
+
+// kept is the picture that there is, or the error that explains why there is none.
+func (v *view) kept(otherwise error) (*Still, error) {
+	if v.still != nil {
+		return v.still, nil
+	}
+	return nil, otherwise
+}
+
+// make makes an order's picture and tells who waits.
+func (s *Stills) make(ctx context.Context, o *order) {
+	f := o.frame
+	if f == nil {
+		f = newestKeyframe(o.stream)
+	}
+	if f == nil {
+		o.err = ErrNoPicture
+	} else {
+		o.still, o.err = s.ffmpeg.still(ctx, f)
+	}
+	if o.err != nil && ctx.Err() == nil {
+		s.log.Warn("no picture", "stream", o.stream.Name, "error", o.err)
+	}
+	s.mu.Lock()
+	v := s.view(o.stream)
+	switch {
+	case o.frame == nil:
+		v.order, v.tried, v.err = nil, time.Now(), o.err
+		if o.err == nil {
+			v.still = o.still
+		}
+	case o.err == nil:
+		v.past = o.still
+	}
+	s.mu.Unlock()
+	close(o.done)
+}
+
+// of reports whether the picture shows this frame.
+func (s *Still) of(f *media.Frame) bool { return s.frame == f.Config && s.pts == f.PTS }
+
+// decodeTime is how long one picture may take: a 4K keyframe takes 200 ms on one core.
+const decodeTime = 5 * time.Second
+
+// stillNiceness: nobody waits for a poster as for a frame.
+const stillNiceness = 10
+
+// still decodes one keyframe.
+func (f *FFmpeg) still(ctx context.Context, frame *media.Frame) (*Still, error) {
+	if err := f.canDecode(frame.Config.Codec); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, decodeTime)
+	defer cancel()
+	c, err := f.start(ctx, stillNiceness, f.stillArgs(frame.Config))
+	if err != nil {
+		return nil, err
+	}
+	var feeding sync.WaitGroup
+	feeding.Go(func() {
+		defer c.close()
+		if w, err := nut.NewWriter(c.in, source(frame.Config)); err == nil {
+			w.Write(0, true, parts(frame)...) // what fails here, the child tells
+		}
+	})
+	jpeg, err := io.ReadAll(c.out)
+	feeding.Wait()
+	if exit := c.wait(); exit != nil {
+		return nil, exit
+	}
+	if err == nil && !bytes.HasPrefix(jpeg, []byte{0xff, 0xd8}) {
+		err = &Failure{Exit: errors.New("no picture came out"), Words: c.stderr.String()}
+	}
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(jpeg)
+	return &Still{
+		JPEG: jpeg, Time: time.Unix(0, frame.Server), ETag: `"` + hex.EncodeToString(sum[:12]) + `"`,
+		taken: time.Now(), frame: frame.Config, pts: frame.PTS,
+	}, nil
+}
+
+func (f *FFmpeg) stillArgs(cfg *media.Config) []string {
+	const longSide = "scale=w='if(gte(iw,ih),min(640,iw),-2)':h='if(gte(iw,ih),-2,min(640,ih))',format=yuvj420p"
+	return append(f.inputArgs(cfg), "-an", "-frames:v", "1", "-vf", longSide, "-c:v", "mjpeg", "-q:v", "5", "-f", "image2pipe", "pipe:1")
+}
+
+// pictureLayers are the layers that pictures are taken from: the smallest that is wide enough first, because it is decoded soonest.
+func pictureLayers(st *sfu.Stream) (layers []*sfu.Layer) {
+	t := st.Track(media.Video)
+	if t == nil {
+		return nil
+	}
+	for _, l := range t.Layers() { // best first
+		switch {
+		case l.Converted:
+		case len(layers) > 0 && max(l.Config().Width, l.Config().Height) >= 640:
+			layers = append([]*sfu.Layer{l}, layers...)
+		default:
+			layers = append(layers, l)
+		}
+	}
+	return layers
+}
+
+// newestKeyframe that the stream's rings hold, or nil.
+func newestKeyframe(st *sfu.Stream) *media.Frame {
+	for _, l := range pictureLayers(st) {
+		if n, ok := l.Ring().Keyframe(); ok {
+			if f := l.Ring().At(n); f != nil {
+				return f
+			}
+		}
+	}
+	return nil
+}
+
+// keyframeAt is the last keyframe at or before a time, or nil if the rings do not reach so far back.
+func keyframeAt(st *sfu.Stream, t time.Time) *media.Frame {
+	at := t.UnixNano()
+	for _, l := range pictureLayers(st) {
+		r := l.Ring()
+		for n := r.Next(); n > r.Tail(); n-- {
+			f := r.At(n - 1)
+			if f != nil && f.Keyframe && f.Server <= at {
+				return f
+			}
+		}
+	}
+	return nil
+}
