@@ -10,6 +10,7 @@ import (
 	"watershed/sfu"
 	"watershed/sfu/ingest"
 	"watershed/sfu/ingest/whip"
+	"watershed/sfu/transcode"
 	"watershed/signaling/access"
 )
 
@@ -18,8 +19,9 @@ type Config struct {
 	SFU        *sfu.SFU
 	Publishers *whip.Server
 	Access     *access.Access
-	Admit      ingest.Admit // who may publish
-	Node       string       // this node's id, part of session addresses
+	Admit      ingest.Admit      // who may publish
+	Stills     *transcode.Stills // nil: placeholders only
+	Node       string            // this node's id, part of session addresses
 	Log        *slog.Logger
 }
 
@@ -40,6 +42,7 @@ func New(cfg Config) *Server {
 	e.Use(middleware.Recover())
 	s.routeWHEP()
 	s.routeWHIP()
+	s.routeSnapshot()
 	return s
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"watershed/sfu"
 	"watershed/sfu/transcode"
+	"watershed/signaling/access"
 )
 
 // Headers of a still, beside HTTP's own.
@@ -24,12 +25,25 @@ const (
 func (s *Server) routeSnapshot() {
 	s.echo.GET("/api/v1/streams/:stream/snapshot", s.getSnapshot)
 	s.echo.HEAD("/api/v1/streams/:stream/snapshot", s.getSnapshot)
+	s.echo.OPTIONS("/api/v1/streams/:stream/snapshot", snapshotOptions)
+}
+
+// snapshotOptions answers the preflight of a page elsewhere that has a player and a token.
+func snapshotOptions(c echo.Context) error {
+	h := c.Response().Header()
+	openToAll(h)
+	h.Set("Access-Control-Allow-Methods", "OPTIONS, HEAD, GET")
+	h.Set("Access-Control-Allow-Headers", "Authorization, If-None-Match, If-Modified-Since")
+	h.Set("Access-Control-Max-Age", "600")
+	return c.NoContent(http.StatusNoContent)
 }
 
 // getSnapshot answers with a recent still of the stream as JPEG, or with a placeholder as SVG when there is none. With at= (RFC 3339, or seconds
 // since 1970) it is the last keyframe at or before that time.
 func (s *Server) getSnapshot(c echo.Context) error {
-	st, err := s.stream(c)
+	openToAll(c.Response().Header())
+	c.Response().Header().Add("Access-Control-Expose-Headers", headerPictureTime+", "+headerPlaceholder)
+	_, st, err := s.stream(c, access.Watch)
 	if err != nil {
 		return err
 	}
@@ -100,7 +114,7 @@ func sendStill(c echo.Context, st *sfu.Stream, still *transcode.Still) error {
 
 // cacheable says who may keep a stream's picture.
 func cacheable(st *sfu.Stream) string {
-	if st.Status().Spec.Public {
+	if st.Spec().Public {
 		return "public"
 	}
 	return "private"

@@ -38,6 +38,7 @@ type node struct {
 	sfu     *sfu.SFU
 	access  *access.Access
 	greet   bool // print the operator link: the secret was made just now
+	stills  *transcode.Stills
 	sig     *signaling.Server
 	hls     *hlsbridge.Bridge
 	http    net.Listener
@@ -98,7 +99,8 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	if err := n.openAccess(ctx); err != nil {
 		return nil, err
 	}
-	n.sig = signaling.New(signaling.Config{SFU: n.sfu, Publishers: publishers, Access: n.access, Admit: n.access.Admit(n.sfu.Ensure), Node: n.cluster.ID, Log: log})
+	n.stills = transcode.NewStills(ffmpeg, log)
+	n.sig = signaling.New(signaling.Config{SFU: n.sfu, Publishers: publishers, Access: n.access, Admit: n.access.Admit(n.sfu.Ensure), Stills: n.stills, Node: n.cluster.ID, Log: log})
 	n.hls = hlsbridge.New(hlsbridge.Config{SFU: n.sfu, Part: cfg.HLS.Part, Segment: cfg.HLS.Segment, Window: cfg.HLS.Window, Access: n.mayRead, Log: log})
 	if err := n.listen(); err != nil {
 		return nil, err
@@ -161,6 +163,7 @@ func (n *node) run(ctx context.Context) error {
 	g.Go(func() error { return n.access.Run(ctx) })
 	g.Go(func() error { return n.hls.Run(ctx) })
 	n.runPushed(ctx, g)
+	g.Go(func() error { return n.stills.Run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, n.http, n.hls.Before(n.sig.Handler())) })
 	if n.metrics != nil {
 		g.Go(func() error { return serveHTTP(ctx, n.metrics, ops.Handler(n.sfu)) })

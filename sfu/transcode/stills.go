@@ -85,18 +85,15 @@ func NewStills(f *FFmpeg, log *slog.Logger) *Stills {
 
 // Run makes pictures until ctx ends.
 func (s *Stills) Run(ctx context.Context) error {
-	tick := time.NewTicker(pace)
-	defer tick.Stop()
 	for {
-		var o *order
 		select {
-		case o = <-s.orders:
-		case <-ctx.Done():
-			return nil
-		}
-		s.make(ctx, o)
-		select {
-		case <-tick.C:
+		case o := <-s.orders:
+			next := time.After(pace)
+			s.make(ctx, o)
+			select {
+			case <-next:
+			case <-ctx.Done():
+			}
 		case <-ctx.Done():
 			return nil
 		}
