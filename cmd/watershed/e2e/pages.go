@@ -16,6 +16,7 @@ var pages embed.FS
 //
 //	/e2e/whep?stream=NAME   the smallest WHEP player; window.pc is its connection
 //	/e2e/whip?stream=NAME   publishes numbered pictures and a tone by WHIP; simulcast=1, codec=video/VP8, takeover=1
+//	/e2e/hls?stream=NAME    hls.js; window.hls is its instance, ll=0 turns low latency off
 //	/e2e/modules/...        web/node_modules
 //
 // It returns the address, and what ends it.
