@@ -27,6 +27,8 @@ type Config struct {
 
 	// MaxBlocked bounds the requests that wait for one stream's next part; further ones get 503. 0 means 20,000.
 	MaxBlocked int
+
+	away time.Duration // awayAfter, but for tests
 }
 
 func (c *Config) defaults() {
@@ -45,6 +47,9 @@ func (c *Config) defaults() {
 	}
 	if c.Access == nil {
 		c.Access = func(*http.Request, string, *sfu.Stream) error { return nil }
+	}
+	if c.away == 0 {
+		c.away = awayAfter
 	}
 	if c.MaxBlocked == 0 {
 		c.MaxBlocked = 20000

@@ -13,7 +13,8 @@ type epoch struct {
 	name       string
 	plan       *plan
 	window     time.Duration
-	renditions []*rendition // the first leads
+	patience   time.Duration // with a source that sends nothing
+	renditions []*rendition  // the first leads
 	render     *renderer
 
 	boundaries []boundary // that some follower has not come to yet
@@ -31,11 +32,8 @@ type epoch struct {
 	indexed uint64 // open segment when the index was written
 }
 
-// The source is away when no frame came for so long; gaps stay behind the present by lateness, for what is only late.
-const (
-	awayAfter = 2 * time.Second
-	lateness  = time.Second
-)
+// The source is away when no frame came for so long; gaps stay behind the present by half of it, for what is only late.
+const awayAfter = 2 * time.Second
 
 // gapsAhead is how many empty segments an epoch begins with: a player that joins in its first seconds finds a playlist of three targets.
 const gapsAhead = 3
@@ -49,7 +47,7 @@ func (e *epoch) advance(now time.Time) {
 		e.seen = now
 		e.take(f)
 	}
-	if !e.away && now.Sub(e.seen) >= awayAfter && r.open != nil {
+	if !e.away && now.Sub(e.seen) >= e.patience && r.open != nil {
 		e.leave()
 	}
 	if e.away {
@@ -65,7 +63,7 @@ func (e *epoch) advance(now time.Time) {
 // missed is how much of a gap is due and not listed yet.
 func (e *epoch) missed(now time.Time) time.Duration {
 	present := e.lead().shown(e.last) + now.Sub(e.seen)
-	return present - lateness - e.lead().end
+	return present - e.patience/2 - e.lead().end
 }
 
 // take puts a frame of the leading rendition where it belongs.

@@ -135,7 +135,7 @@ func (p *packager) open(layers []*sfu.Layer) *epoch {
 	if !ok || first == nil {
 		return nil
 	}
-	e := &epoch{name: epochName(now), plan: plan, window: plan.window(p.cfg.Window), render: newRenderer(), seen: now}
+	e := &epoch{name: epochName(now), plan: plan, window: plan.window(p.cfg.Window), patience: p.cfg.away, render: newRenderer(), seen: now}
 	for i, l := range layers {
 		cfg := l.Config()
 		if i == 0 {

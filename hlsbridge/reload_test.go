@@ -1,0 +1,177 @@
+package hlsbridge
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// began sends two GOPs and two parts of a third, and returns the number of the open segment.
+func began(t *testing.T, s *studio, audio bool) (*source, uint64) {
+	t.Helper()
+	src := s.connect("river", audio)
+	src.send(115) // the first GOP tells how long they are, the second begins the playlist
+	r := s.fetch("v0.m3u8")
+	require.Equal(t, http.StatusOK, r.StatusCode, r.body)
+	msn, err := strconv.ParseUint(lines(r.body, "#EXT-X-MEDIA-SEQUENCE:")[0], 10, 64)
+	require.NoError(t, err)
+	open := msn + gapsAhead + 1
+	src.send(200 + 6 - 115)
+	s.settled("v0", fmt.Sprintf("_HLS_msn=%d&_HLS_part=1", open))
+	return src, open
+}
+
+func TestReloadDirectives(t *testing.T) {
+	noLeaks(t)
+	s := newStudio(t, nil)
+	_, open := began(t, s, false)
+	for _, c := range []struct {
+		query  string
+		status int
+	}{
+		{"", 200},
+		{fmt.Sprintf("_HLS_msn=%d", open-1), 200},                               // complete
+		{fmt.Sprintf("_HLS_msn=%d&_HLS_part=1", open), 200},                     // the last part
+		{"_HLS_msn=0", 200},                                                     // before the window: the current playlist
+		{"_HLS_msn=0&_HLS_part=7&_HLS_skip=YES", 200},                           // likewise
+		{fmt.Sprintf("_HLS_msn=%d&_HLS_part=99", open-1), 200},                  // beyond a closed segment: the first part of the next
+		{"_HLS_part=1", 400},                                                    // without a segment
+		{"_HLS_msn=x", 400},                                                     //
+		{"_HLS_msn=-1", 400},                                                    //
+		{fmt.Sprintf("_HLS_msn=%d", open+2), 400},                               // more than two after the last
+		{fmt.Sprintf("_HLS_msn=%d&_HLS_part=27", open), 400},                    // 25 parts of 120 ms are three seconds
+		{fmt.Sprintf("_HLS_msn=%d&_HLS_part=26", open+1), 400},                  //
+		{"_HLS_skip=YES", 200},                                                  //
+		{"token=secret&_HLS_pathway=a&utm=1", 200},                              // others' parameters
+		{fmt.Sprintf("_HLS_part=0&_HLS_skip=v2&_HLS_msn=%d&x=%%zz", open), 200}, // any order
+	} {
+		r := s.fetch("v0.m3u8?" + c.query)
+		require.Equal(t, c.status, r.StatusCode, c.query)
+		if c.status == http.StatusBadRequest {
+			require.Equal(t, "public, max-age=1", r.Header.Get("Cache-Control"))
+			require.Equal(t, "application/problem+json", r.Header.Get("Content-Type"))
+		}
+	}
+}
+
+func TestBlockingReload(t *testing.T) {
+	noLeaks(t)
+	s := newStudio(t, nil)
+	src, open := began(t, s, false)
+	type answer struct {
+		query string
+		reply
+	}
+	answers := make(chan answer, 4)
+	ask := func(query string) {
+		go func() { answers <- answer{query, s.fetch("v0.m3u8?" + query)} }()
+	}
+	p := s.bridge.packager(s.stream)
+	blocked := func(n int64) {
+		require.Eventually(t, func() bool { return p.blocked.Load() == n }, 5*time.Second, time.Millisecond)
+	}
+	next, segment := fmt.Sprintf("_HLS_msn=%d&_HLS_part=2", open), fmt.Sprintf("_HLS_msn=%d", open)
+	beyond := fmt.Sprintf("_HLS_msn=%d&_HLS_part=0", open+1)
+	ask(next)
+	ask(segment)
+	ask(beyond)
+	blocked(3)
+	src.send(3)
+	a := <-answers
+	require.Equal(t, next, a.query)
+	require.Contains(t, a.body, fmt.Sprintf("/%d.2.m4s", open))
+	require.Equal(t, "public, max-age=24", a.Header.Get("Cache-Control"), "six targets")
+	blocked(2)
+	src.send(100 - 9 + 3) // the rest of the GOP, and the next one's first part: the segment is complete
+	for range 2 {
+		a := <-answers
+		require.Equal(t, http.StatusOK, a.StatusCode)
+		require.Contains(t, a.body, fmt.Sprintf("/%d.m4s\n", open))
+		require.Contains(t, a.body, fmt.Sprintf("/%d.0.m4s", open+1))
+	}
+	blocked(0)
+}
+
+func TestHintedPart(t *testing.T) {
+	s := newStudio(t, nil)
+	src, _ := began(t, s, false)
+	list := s.fetch("v0.m3u8").body
+	hint := attribute(lines(list, "#EXT-X-PRELOAD-HINT:")[0], "URI")
+	got := make(chan reply, 1)
+	go func() { got <- s.fetch(hint) }()
+	p := s.bridge.packager(s.stream)
+	require.Eventually(t, func() bool { return p.blocked.Load() == 1 }, 5*time.Second, time.Millisecond)
+	src.send(3)
+	r := <-got
+	require.Equal(t, http.StatusOK, r.StatusCode)
+	require.NotEmpty(t, r.body)
+	require.Equal(t, "public, max-age=60, immutable", r.Header.Get("Cache-Control"))
+	require.Contains(t, s.fetch("v0.m3u8").body, hint, "the hinted address became a part's")
+}
+
+func TestUnknownFiles(t *testing.T) {
+	s := newStudio(t, nil)
+	_, open := began(t, s, false)
+	epoch := s.bridge.packager(s.stream).gen.Load().epoch
+	for _, f := range []string{
+		"v1.m3u8", "x", "", "v0/1.m4s", epoch + "/v0/1.m4s", epoch + "/a0/1.m4s", epoch + "/v0/init1.mp4", "other/v0/init0.mp4",
+		fmt.Sprintf("%s/v0/%d.m4s", epoch, open), fmt.Sprintf("%s/v0/%d.9.m4s", epoch, open), fmt.Sprintf("%s/v0/%d.0.m4s", epoch, open+1),
+		fmt.Sprintf("%s/v0/0%d.m4s", epoch, open-1), fmt.Sprintf("%s/v0/%d.-1.m4s", epoch, open), epoch + "/v0/18446744073709551615.m4s", epoch + "/v0/.m4s",
+	} {
+		r := s.fetch(f)
+		require.Equal(t, http.StatusNotFound, r.StatusCode, f)
+		require.Equal(t, "public, max-age=1", r.Header.Get("Cache-Control"), f)
+	}
+	res, err := http.Get(s.server.URL + "/hls/nobody/index.m3u8")
+	require.NoError(t, err)
+	res.Body.Close()
+	require.Equal(t, http.StatusNotFound, res.StatusCode)
+}
+
+// Who waits when the bridge ends is answered, and who comes later too.
+func TestEndAnswersEverybody(t *testing.T) {
+	s := newStudio(t, nil)
+	_, open := began(t, s, false)
+	got := make(chan reply, 1)
+	go func() { got <- s.fetch(fmt.Sprintf("v0.m3u8?_HLS_msn=%d", open)) }()
+	p := s.bridge.packager(s.stream)
+	require.Eventually(t, func() bool { return p.blocked.Load() == 1 }, 5*time.Second, time.Millisecond)
+	s.bridge.stop()
+	require.Contains(t, []int{http.StatusOK, http.StatusServiceUnavailable}, (<-got).StatusCode)
+}
+
+func FuzzDirectives(f *testing.F) {
+	f.Add("_HLS_msn=1&_HLS_part=2&_HLS_skip=YES")
+	f.Add("_HLS_part=%31")
+	f.Fuzz(func(t *testing.T, query string) {
+		d, err := parseDirectives(query)
+		if err == nil && d.part >= 0 && !d.block {
+			t.Fatal("a part without a segment")
+		}
+	})
+}
+
+func FuzzFile(f *testing.F) {
+	f.Add("e/v0/1.2.m4s")
+	f.Add("e/v0/init0.mp4")
+	f.Fuzz(func(t *testing.T, path string) {
+		d, ok := parseFile(path)
+		if !ok {
+			return
+		}
+		again := fmt.Sprintf("%s/%s/%d.m4s", d.epoch, d.rendition, d.msn)
+		switch {
+		case d.init >= 0:
+			again = fmt.Sprintf("%s/%s/init%d.mp4", d.epoch, d.rendition, d.init)
+		case d.part >= 0:
+			again = fmt.Sprintf("%s/%s/%d.%d.m4s", d.epoch, d.rendition, d.msn, d.part)
+		}
+		if again != path {
+			t.Fatalf("%q has a second name %q", path, again)
+		}
+	})
+}
