@@ -3,7 +3,9 @@ package sfu
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -174,6 +176,9 @@ func (s *SFU) Shards() []*ShardStats {
 	}
 	return all
 }
+
+// Schemes of the URLs that can be pulled, sorted.
+func (s *SFU) Schemes() []string { return slices.Sorted(maps.Keys(s.cfg.Pullers)) }
 
 // Port is the node's media port.
 func (s *SFU) Port() *leg.Port { return s.cfg.Port }

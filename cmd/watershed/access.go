@@ -36,7 +36,7 @@ func (n *node) openAccess(ctx context.Context) (err error) {
 		Streams:  func(name id.Stream) (*sfu.Stream, bool) { return n.sfu.Stream(name) },
 		OpenRoom: n.openRoom,
 	})
-	n.greet = made && cfg.Mode != "open"
+	n.secret, n.greet = secret, made && cfg.Mode != "open"
 	return nil
 }
 
@@ -61,7 +61,7 @@ func (n *node) printLink() {
 	ticket := n.access.Ticket(token.Claims{
 		Subject: "operator", Name: "Operator", Tenant: token.AllTenants, Role: token.Admin, Streams: all, Rooms: all,
 	}, linkLife, linkToken)
-	fmt.Fprintf(os.Stdout, "\nFirst start. Open this once, within %v, to run this installation:\n\n  %s/control#token=%s\n\n", linkLife, n.url(), ticket)
+	fmt.Fprintf(os.Stdout, "\nFirst start. Open this once, within %v, to run this installation:\n\n  %s/#token=%s\n\n", linkLife, n.url(), ticket)
 }
 
 // url is where a browser on this machine finds the node.

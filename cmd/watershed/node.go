@@ -27,6 +27,7 @@ import (
 	"watershed/sfu/transcode"
 	"watershed/signaling"
 	"watershed/signaling/access"
+	"watershed/signaling/rest"
 )
 
 // node is everything of one process, joined.
@@ -37,6 +38,8 @@ type node struct {
 	halted  chan error // the cluster cannot go on here
 	sfu     *sfu.SFU
 	access  *access.Access
+	secret  []byte // that tokens are signed with
+	api     *rest.API
 	greet   bool // print the operator link: the secret was made just now
 	stills  *transcode.Stills
 	sig     *signaling.Server
@@ -108,6 +111,7 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	if err := n.listenPushed(); err != nil {
 		return nil, err
 	}
+	n.openAPI()
 	if err := n.routePages(); err != nil {
 		return nil, err
 	}
@@ -161,6 +165,7 @@ func (n *node) run(ctx context.Context) error {
 	})
 	g.Go(func() error { return n.sfu.Run(ctx) })
 	g.Go(func() error { return n.access.Run(ctx) })
+	g.Go(func() error { return n.api.Run(ctx) })
 	g.Go(func() error { return n.hls.Run(ctx) })
 	n.runPushed(ctx, g)
 	g.Go(func() error { return n.stills.Run(ctx) })

@@ -54,10 +54,10 @@ const usePath = "path" // of a SigningKey
 
 func (r records) PathKeys() []access.PathKey {
 	all := r.d.SigningKeys.Where(func(k *cluster.SigningKey) bool { return k.Use == usePath })
-	slices.SortFunc(all, func(a, b cluster.SigningKey) int { return b.Created.Compare(a.Created) })
+	slices.SortFunc(all, func(a, b cluster.SigningKey) int { return b.From.Compare(a.From) })
 	list := make([]access.PathKey, len(all))
 	for i, k := range all {
-		list[i] = access.PathKey{ID: k.ID, Created: k.Created}
+		list[i] = access.PathKey{ID: k.ID, Created: k.From}
 	}
 	return list
 }

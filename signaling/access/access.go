@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -179,7 +180,7 @@ func (a *Access) May(p *Principal, do Action, name id.Stream) error {
 		return nil
 	case p.Role == token.Anonymous && r.least > token.Anonymous:
 		return unauthorized("send a token: without one you may not " + r.what)
-	case named && !p.of(name.Tenant()):
+	case named && !p.Of(name.Tenant()):
 		return notFound(r.on, name)
 	case r.on == everyone && p.Tenant != token.AllTenants:
 		return problem.New(http.StatusForbidden, "Forbidden", "only those of all tenants may "+r.what)
@@ -228,7 +229,7 @@ func (a *Access) Stream(p *Principal, do Action, name id.Stream) (*sfu.Stream, e
 // Sees reports whether a list for the principal shows the stream: those of its tenant that it may watch.
 func (a *Access) Sees(p *Principal, name id.Stream) bool {
 	_, _, ephemeral := name.Room()
-	return !ephemeral && p.of(name.Tenant()) && a.May(p, Watch, name) == nil
+	return !ephemeral && p.Of(name.Tenant()) && a.May(p, Watch, name) == nil
 }
 
 func unauthorized(detail string) error {
@@ -253,4 +254,39 @@ func host(addr string) string {
 		return h
 	}
 	return addr
+}
+
+// Can lists what the principal may do: to the stream or room of that name, or with "" what its role allows anywhere.
+func (a *Access) Can(p *Principal, name id.Stream) []Action {
+	can := []Action{}
+	for do, r := range rights {
+		named := r.on == aStream || r.on == aRoom
+		switch {
+		case named && name == "":
+			if p.Role >= r.least && (!p.Key || r.key) {
+				can = append(can, do)
+			}
+		case named == (name != "") && a.May(p, do, name) == nil:
+			can = append(can, do)
+		}
+	}
+	slices.Sort(can)
+	return can
+}
+
+// OriginAllowed reports whether a page may open a socket: one of this host, one that is configured, or a client that is no browser and says no origin.
+func (a *Access) OriginAllowed(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	if u, err := url.Parse(origin); err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host) {
+		return true
+	}
+	for _, o := range a.cfg.Origins {
+		if o == "*" || strings.EqualFold(o, origin) {
+			return true
+		}
+	}
+	return false
 }

@@ -41,8 +41,8 @@ func (p *Principal) Handle() string {
 	return p.Tenant + "/" + p.ID
 }
 
-// of reports whether the principal belongs to the tenant.
-func (p *Principal) of(tenant string) bool { return p.Tenant == tenant || p.Tenant == token.AllTenants }
+// Of reports whether the principal belongs to the tenant.
+func (p *Principal) Of(tenant string) bool { return p.Tenant == tenant || p.Tenant == token.AllTenants }
 
 func (p *Principal) covers(on subject, name id.Stream) bool {
 	patterns := p.Streams

@@ -82,3 +82,19 @@ var rights = map[Action]right{
 
 	PathKeys: {on: everyone, least: token.Admin, public: nobody, what: "see or change the keys of path tokens"},
 }
+
+// Requirement says in words who may do it, for documentation.
+func Requirement(do Action) string {
+	r := rights[do]
+	text := "role " + r.least.String() + " and above"
+	if r.least == token.Anonymous {
+		text = "everybody"
+	}
+	if r.public == token.Anonymous {
+		text += "; everybody where it is public"
+	}
+	if r.key {
+		text += "; the stream's key"
+	}
+	return text
+}

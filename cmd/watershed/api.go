@@ -1,0 +1,173 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"watershed/cluster"
+	"watershed/sfu"
+	"watershed/sfu/id"
+	"watershed/signaling/rest"
+)
+
+// openAPI adds the API to the server.
+func (n *node) openAPI() {
+	n.api = rest.New(rest.Config{
+		SFU: n.sfu, Access: n.access, Secret: n.secret, Streams: streamRecords{n.cluster.Decisions.Streams}, Rooms: n.rooms(), Viewers: n.sig,
+		Nodes: n.nodes, Files: n.inFile(), Schemes: n.sfu.Schemes(),
+		Formats: map[string]string{"hls": "/hls/{stream}/index.m3u8"},
+		Log:     n.log,
+	})
+	n.api.Route(n.sig.Echo())
+}
+
+// inFile reports whether the configuration declares a stream.
+func (n *node) inFile() func(id.Stream) bool {
+	declared := map[id.Stream]bool{}
+	for name := range n.cfg.Streams {
+		full, _ := id.ParseStream(name) // config.Check has seen it
+		declared[full] = true
+	}
+	return func(name id.Stream) bool { return declared[name] }
+}
+
+func (n *node) nodes() []rest.Node {
+	var list []rest.Node
+	for _, m := range n.cluster.Decisions.Members.All() {
+		v := rest.Node{ID: m.ID, Self: m.ID == n.cluster.ID, Version: m.Version, Addresses: m.Addresses, Since: rest.Millis(m.Created.UnixMilli())}
+		if v.Addresses == nil {
+			v.Addresses = map[string]string{}
+		}
+		if v.Self {
+			v.Streams, v.Viewers = n.load()
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+func (n *node) load() (streams, viewers int) {
+	for _, st := range n.sfu.Streams() {
+		streams++
+		viewers += watching(st)
+	}
+	return streams, viewers
+}
+
+func watching(st *sfu.Stream) (count int) {
+	for _, n := range st.Status().Viewers {
+		count += n
+	}
+	return count
+}
+
+// streamRecords are the cluster's decisions about streams, as the API wants them.
+type streamRecords struct {
+	table *cluster.Table[cluster.Stream, *cluster.Stream]
+}
+
+func storedOf(s cluster.Stream) rest.Stored {
+	return rest.Stored{Name: s.Name, Title: s.Title, By: s.By, Spec: s.Spec, Version: s.Index, Created: s.Created}
+}
+
+func (r streamRecords) Find(name id.Stream) (rest.Stored, bool) {
+	s, ok := r.table.Find(string(name))
+	return storedOf(s), ok
+}
+
+func (r streamRecords) All() []rest.Stored {
+	all := r.table.All()
+	list := make([]rest.Stored, len(all))
+	for i, s := range all {
+		list[i] = storedOf(s)
+	}
+	return list
+}
+
+func (r streamRecords) Put(ctx context.Context, s rest.Stored) (rest.Stored, error) {
+	done, err := r.table.PutIf(ctx, cluster.Stream{Name: s.Name, Title: s.Title, Origin: "api", By: s.By, Spec: s.Spec}, s.Version)
+	return storedOf(done), decided(err)
+}
+
+func (r streamRecords) Delete(ctx context.Context, name id.Stream) error {
+	return decided(r.table.Delete(ctx, string(name)))
+}
+
+func (r streamRecords) Watch(ctx context.Context, changed func()) {
+	for {
+		next := r.table.Changed()
+		changed()
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// decided says a decision's failure in the API's words.
+func decided(err error) error {
+	switch {
+	case errors.Is(err, cluster.ErrConflict):
+		return rest.ErrConflict
+	case errors.Is(err, cluster.ErrNotFound):
+		return rest.ErrNotFound
+	case errors.Is(err, cluster.ErrNoLeader), errors.Is(err, cluster.ErrClosed):
+		return rest.ErrNoLeader
+	}
+	return err
+}
+
+// roomRecords are the rules of rooms, and who is there.
+type roomRecords struct {
+	table *cluster.Table[cluster.Rules, *cluster.Rules]
+	count func(id.Stream) int
+}
+
+// rooms of this node.
+func (n *node) rooms() rest.Rooms {
+	return roomRecords{table: n.cluster.Decisions.Rules, count: func(room id.Stream) int {
+		st, ok := n.sfu.Stream(room)
+		if !ok {
+			return 0
+		}
+		return watching(st)
+	}}
+}
+
+func (r roomRecords) All() []id.Stream {
+	var list []id.Stream
+	for _, rules := range r.table.All() {
+		list = append(list, rules.Room)
+	}
+	return slices.Clip(list)
+}
+
+func rulesOf(r cluster.Rules) rest.RoomRules {
+	return rest.RoomRules{Chat: r.Chat, Guests: r.Guests, Slow: r.Slow, Publish: cmp.Or(r.Publish, cluster.PublishToken)}
+}
+
+func (r roomRecords) Rules(room id.Stream) (rest.RoomRules, bool) {
+	rules, ok := r.table.Find(string(room))
+	if !ok {
+		return rulesOf(cluster.DefaultRules(room)), false
+	}
+	return rulesOf(rules), true
+}
+
+func (r roomRecords) SetRules(ctx context.Context, room id.Stream, v rest.RoomRules) (rest.RoomRules, error) {
+	if have, own := r.Rules(room); own && have == v {
+		return have, nil // a repeated PUT writes nothing
+	}
+	done, err := r.table.Put(ctx, cluster.Rules{Room: room, Chat: v.Chat, Guests: v.Guests, Slow: v.Slow, Publish: v.Publish})
+	return rulesOf(done), decided(err)
+}
+
+func (r roomRecords) Count(room id.Stream) int { return r.count(room) }
+
+var (
+	_ rest.Streams = streamRecords{}
+	_ rest.Rooms   = roomRecords{}
+)

@@ -1,0 +1,167 @@
+package rest
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"watershed/sfu"
+	"watershed/sfu/id"
+	"watershed/signaling/problem"
+)
+
+const (
+	maxTitle  = 120
+	maxInputs = 16
+	maxURL    = 2048
+	maxIdle   = 24 * 3600 // seconds
+	maxRungs  = 6
+)
+
+var rung = regexp.MustCompile(`^[1-9][0-9]{2,3}p$`)
+
+// fill changes what the body says; its error names the field that is wrong.
+func (a *API) fill(s *Stored, b *StreamBody) error {
+	if b.Title != nil {
+		if utf8.RuneCountInString(*b.Title) > maxTitle {
+			return problem.BadField("title", fmt.Sprintf("at most %d characters", maxTitle))
+		}
+		s.Title = *b.Title
+	}
+	if b.Public != nil {
+		s.Spec.Public = *b.Public
+	}
+	if b.Demand != nil {
+		s.Spec.Demand = *b.Demand
+	}
+	if b.Record != nil {
+		s.Spec.Record = *b.Record
+	}
+	if b.Idle != nil {
+		if *b.Idle < 0 || *b.Idle > maxIdle {
+			return problem.BadField("idle", fmt.Sprintf("use 0 to %d seconds", maxIdle))
+		}
+		s.Spec.Idle = time.Duration(*b.Idle) * time.Second
+	}
+	if b.Ladder != nil {
+		if err := checkLadder(*b.Ladder); err != nil {
+			return err
+		}
+		s.Spec.Ladder = *b.Ladder
+	}
+	if err := a.fillInputs(&s.Spec, b); err != nil {
+		return err
+	}
+	if s.Spec.Demand && len(s.Spec.Inputs) == 0 {
+		return problem.BadField("demand", "only a stream with inputs can be pulled on demand")
+	}
+	return nil
+}
+
+func checkLadder(rungs []string) error {
+	if len(rungs) > maxRungs {
+		return problem.BadField("ladder", fmt.Sprintf("at most %d rungs", maxRungs))
+	}
+	for i, r := range rungs {
+		if !rung.MatchString(r) || slices.Contains(rungs[:i], r) {
+			return problem.BadField(fmt.Sprintf("ladder[%d]", i), fmt.Sprintf("%q: use heights such as 720p, each once", clip(r)))
+		}
+	}
+	return nil
+}
+
+// fillInputs replaces what the body gives: the first input by source and sub, those after it by backup, or all by inputs.
+func (a *API) fillInputs(spec *sfu.Spec, b *StreamBody) error {
+	switch {
+	case b.Inputs != nil && (b.Source != nil || b.Sub != nil):
+		return problem.BadField("inputs", "use inputs, or source and sub")
+	case b.Inputs == nil && b.Source == nil && b.Sub == nil && b.Backup == nil:
+		return nil
+	}
+	first, rest := slices.Clone(spec.Inputs), []sfu.Input(nil)
+	if len(first) > 1 {
+		first, rest = first[:1], first[1:]
+	}
+	if b.Inputs != nil {
+		first, rest = nil, nil
+		for i, in := range *b.Inputs {
+			if err := a.checkURLs(map[string]string{fmt.Sprintf("inputs[%d].high", i): in.High, fmt.Sprintf("inputs[%d].low", i): in.Low}); err != nil {
+				return err
+			}
+			if in.High == "" {
+				return problem.BadField(fmt.Sprintf("inputs[%d].high", i), "a URL such as rtsp://10.0.0.5/stream is needed")
+			}
+			first = append(first, sfu.Input{High: in.High, Low: in.Low})
+		}
+	}
+	if b.Source != nil {
+		first = nil
+		if *b.Source != "" {
+			first = []sfu.Input{{High: *b.Source}}
+		}
+	}
+	if b.Sub != nil {
+		if len(first) == 0 && *b.Sub != "" {
+			return problem.BadField("sub", "the low layer of which source? give source too")
+		}
+		if len(first) > 0 {
+			first[0].Low = *b.Sub
+		}
+	}
+	if b.Backup != nil {
+		rest = nil
+		for i, u := range *b.Backup {
+			if u == "" {
+				return problem.BadField(fmt.Sprintf("backup[%d]", i), "a URL such as rtsp://10.0.0.5/stream is needed")
+			}
+			if err := a.checkURLs(map[string]string{fmt.Sprintf("backup[%d]", i): u}); err != nil {
+				return err
+			}
+			rest = append(rest, sfu.Input{High: u})
+		}
+	}
+	for field, u := range map[string]*string{"source": b.Source, "sub": b.Sub} {
+		if u != nil {
+			if err := a.checkURLs(map[string]string{field: *u}); err != nil {
+				return err
+			}
+		}
+	}
+	spec.Inputs = append(first, rest...)
+	if len(spec.Inputs) > maxInputs {
+		return problem.BadField("inputs", fmt.Sprintf("at most %d inputs", maxInputs))
+	}
+	return nil
+}
+
+// checkURLs looks at URLs by the field that they are in; "" is none. Errors never show the URL, which may have credentials.
+func (a *API) checkURLs(urls map[string]string) error {
+	for field, raw := range urls {
+		if raw == "" {
+			continue
+		}
+		u, err := url.Parse(raw)
+		switch {
+		case err != nil || u.Host == "" || len(raw) > maxURL:
+			return problem.BadField(field, "not a URL such as rtsp://10.0.0.5/stream")
+		case !slices.Contains(a.cfg.Schemes, u.Scheme):
+			return problem.BadField(field, fmt.Sprintf("%q cannot be pulled: use %s", clip(u.Scheme), strings.Join(a.cfg.Schemes, ", ")))
+		}
+	}
+	return nil
+}
+
+func clip(s string) string {
+	if len(s) > 40 {
+		return s[:40] + "..."
+	}
+	return s
+}
+
+func replaceName(path string, name id.Stream) string {
+	return strings.ReplaceAll(path, "{stream}", string(name))
+}
