@@ -36,8 +36,8 @@ function why(e: unknown): DeviceError {
 /** Opens camera and microphone; without one of them the other alone. */
 export async function openCamera(w: Wish): Promise<MediaStream> {
   if (!navigator.mediaDevices) throw new DeviceError('publish.insecure');
-  const video = w.camera && { ...picked(w.camera), width: { ideal: Math.round((w.height * 16) / 9) }, height: { ideal: w.height }, frameRate: { ideal: 30 } };
-  const audio = w.microphone && { ...picked(w.microphone), echoCancellation: true, noiseSuppression: true };
+  const video = w.camera !== false && { ...picked(w.camera), width: { ideal: Math.round((w.height * 16) / 9) }, height: { ideal: w.height }, frameRate: { ideal: 30 } };
+  const audio = w.microphone !== false && { ...picked(w.microphone), echoCancellation: true, noiseSuppression: true };
   try {
     return await navigator.mediaDevices.getUserMedia({ video, audio });
   } catch (e) {
