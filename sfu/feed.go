@@ -13,6 +13,7 @@ import (
 // Feed pulls a stream's inputs: the first healthy one, again and again.
 type Feed struct {
 	Stream *Stream
+	part   Part
 	inputs []string
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -57,12 +58,9 @@ func Redact(raw string) string {
 	return u.String()
 }
 
-func (st *Stream) startFeed(spec Spec) {
+func (st *Stream) startFeed(part Part, inputs []string) {
 	ctx, cancel := context.WithCancel(st.sfu.ctx)
-	f := &Feed{Stream: st, cancel: cancel, done: make(chan struct{}), active: -1}
-	for _, in := range spec.Inputs {
-		f.inputs = append(f.inputs, in.High)
-	}
+	f := &Feed{Stream: st, part: part, inputs: inputs, cancel: cancel, done: make(chan struct{}), active: -1}
 	st.mu.Lock()
 	st.feeds = append(st.feeds, f)
 	st.mu.Unlock()
@@ -88,7 +86,6 @@ const (
 
 // supervise keeps the feed's stream supplied until ctx ends.
 func (f *Feed) supervise(ctx context.Context) {
-	st := f.Stream
 	delay := firstDelay
 	for input := 0; ; {
 		if !f.awaitDemand(ctx) {
@@ -100,12 +97,12 @@ func (f *Feed) supervise(ctx context.Context) {
 			return
 		}
 		if errors.Is(err, errNoDemand) {
-			st.setState(Idle, NoReason, "")
+			f.setState(Idle, NoReason, "")
 			delay, input = firstDelay, 0
 			continue
 		}
 		reason := Classify(err)
-		st.setState(Offline, reason, err.Error())
+		f.setState(Offline, reason, err.Error())
 		if time.Since(began) > healthy {
 			delay, input = firstDelay, 0
 		} else {
@@ -120,12 +117,12 @@ func (f *Feed) supervise(ctx context.Context) {
 func (f *Feed) awaitDemand(ctx context.Context) bool {
 	for {
 		changed := f.Stream.Changed()
-		if ok, _, _ := f.Stream.wanted(time.Now()); ok {
+		if ok, _, _ := f.wanted(time.Now()); ok {
 			return ctx.Err() == nil
 		}
-		f.Stream.setState(Idle, NoReason, "")
+		f.setState(Idle, NoReason, "")
 		changed = f.Stream.Changed()
-		if ok, _, _ := f.Stream.wanted(time.Now()); ok {
+		if ok, _, _ := f.wanted(time.Now()); ok {
 			return ctx.Err() == nil
 		}
 		select {
@@ -157,7 +154,7 @@ func (f *Feed) pull(ctx context.Context, input int) error {
 	f.note(input, false)
 	defer f.note(-1, true)
 	if s := f.Stream.Status().State; s != Stalled {
-		f.Stream.setState(Starting, NoReason, "")
+		f.setState(Starting, NoReason, "")
 	}
 	err = puller(ctx, u, f)
 	if errors.Is(context.Cause(ctx), errNoDemand) {
@@ -172,7 +169,7 @@ func (f *Feed) pull(ctx context.Context, input int) error {
 func (f *Feed) endWithoutDemand(ctx context.Context, cancel context.CancelCauseFunc) {
 	for {
 		changed := f.Stream.Changed()
-		ok, _, again := f.Stream.wanted(time.Now())
+		ok, _, again := f.wanted(time.Now())
 		if !ok {
 			cancel(errNoDemand)
 			return
@@ -206,7 +203,25 @@ func (f *Feed) Begin(o SessionOptions) (*Session, []*Writer, error) {
 	f.mu.Lock()
 	f.tries = 0
 	f.mu.Unlock()
+	o.Part = f.part
 	return f.Stream.Begin(o)
+}
+
+// wanted is Stream.wanted for the feed's part.
+func (f *Feed) wanted(now time.Time) (ok, watched bool, again time.Duration) {
+	if f.part == LowPart {
+		return f.Stream.lowWanted(now)
+	}
+	return f.Stream.wanted(now)
+}
+
+// setState tells how the stream does: the main part says it.
+func (f *Feed) setState(s State, r Reason, message string) {
+	if f.part == MainPart {
+		f.Stream.setState(s, r, message)
+	} else if s == Offline {
+		f.Stream.sfu.cfg.Log.Warn("small layer unavailable", "stream", f.Stream.Name, "reason", r, "detail", message)
+	}
 }
 
 // pause waits before the next try; less when somebody begins to watch meanwhile.
@@ -215,7 +230,7 @@ func (f *Feed) pause(ctx context.Context, delay time.Duration, reason Reason) {
 	for {
 		changed := f.Stream.Changed()
 		wait := time.Until(deadline)
-		if _, watched, _ := f.Stream.wanted(time.Now()); watched && hostAnswers(reason) {
+		if _, watched, _ := f.wanted(time.Now()); watched && hostAnswers(reason) {
 			wait = min(wait, watchedDelay)
 			deadline = time.Now().Add(wait)
 		}

@@ -22,12 +22,22 @@ type TrackSpec struct {
 type SessionOptions struct {
 	Tracks   []TrackSpec        // video layers best first
 	Keyframe func(label string) // asks the source for a keyframe; nil for cameras, which cannot be asked
+	Part     Part
 	Pushed   bool               // somebody publishes: not one of the stream's own inputs
 	Takeover bool               // replace another publisher
 	Kicked   func(reason error) // told when the session must end: taken over, stream gone
 	Closed   func(reason error) // told once when the session ended, for whatever reason
 	Name     string             // of the publisher or the input, for people; no credentials
 }
+
+// Part is which of a stream's layers a source brings: a camera has its main stream, and sometimes a smaller one behind another URL.
+type Part string
+
+// The parts of a stream. They come and go independently, each by a session of its own.
+const (
+	MainPart Part = ""    // all tracks
+	LowPart  Part = "low" // one more layer of the video track
+)
 
 // Session is one connection of one source to a stream.
 type Session struct {
@@ -48,7 +58,7 @@ func (st *Stream) Begin(o SessionOptions) (*Session, []*Writer, error) {
 	s := &Session{stream: st, clock: st.line.Session(), pushed: o.Pushed, opts: o, began: time.Now()}
 	s.last.Store(s.began.UnixNano())
 	st.mu.Lock()
-	old := st.session
+	old := st.sessions[o.Part]
 	switch {
 	case st.ended:
 		st.mu.Unlock()
@@ -60,14 +70,16 @@ func (st *Stream) Begin(o SessionOptions) (*Session, []*Writer, error) {
 		st.mu.Unlock()
 		return nil, nil, ErrBusy
 	}
-	st.session = s
+	st.sessions[o.Part] = s
 	writers, slots := st.adoptLocked(s, o.Tracks)
 	st.notifyLocked()
 	st.mu.Unlock()
 	if old != nil {
 		old.Kick(ErrTakenOver)
 	}
-	st.setState(Starting, NoReason, "")
+	if o.Part == MainPart {
+		st.setState(Starting, NoReason, "")
+	}
 	st.convert()
 	for _, sl := range slots {
 		sl.reselect()
@@ -87,36 +99,60 @@ func (st *Stream) adoptLocked(s *Session, specs []TrackSpec) ([]*Writer, []*Slot
 		if spec.Config.Codec == 0 || spec.Config.ClockRate == 0 {
 			continue
 		}
-		if spec.Label == "" {
+		kind := spec.Config.Codec.Kind()
+		switch {
+		case s.opts.Part == LowPart && (kind != media.Video || len(layers[kind]) > 0):
+			continue // its sound is the main part's
+		case s.opts.Part == LowPart:
+			spec.Label = LowLabel
+		case spec.Label == "":
 			spec.Label = "main"
 		}
 		parser := codec.NewParser(spec.Config)
-		kind := spec.Config.Codec.Kind()
 		if st.tracks[kind] == nil {
 			st.tracks[kind] = &Track{Kind: kind, Stream: st}
 		}
 		l := st.reuse(st.tracks[kind], spec.Label, parser.Config())
+		l.part = s.opts.Part
 		l.keyframes.set(s.opts.Keyframe)
 		layers[kind] = append(layers[kind], l)
 		writers[i] = newWriter(s, l, parser)
 	}
 	for kind, t := range st.tracks {
-		if t == nil {
+		if t == nil || s.opts.Part != MainPart && len(layers[kind]) == 0 {
 			continue
 		}
-		if len(layers[kind]) == 0 {
+		l := slices.Concat(layers[kind], t.others(s.opts.Part))
+		if len(l) == 0 {
 			st.tracks[kind] = nil
 			continue
 		}
-		l := layers[kind]
-		for _, old := range t.Layers() { // a conversion notices by itself when its source went away
-			if old.Converted {
-				l = append(l, old)
-			}
-		}
+		slices.SortStableFunc(l, func(a, b *Layer) int { return a.rank() - b.rank() })
 		t.layers.Store(&l)
 	}
 	return writers, st.slotsLocked()
+}
+
+// others are the layers that a new session of this part leaves as they are: other parts', and conversions, which notice by themselves when their
+// source went away.
+func (t *Track) others(p Part) (keep []*Layer) {
+	for _, l := range t.Layers() {
+		if l.Converted || l.part != p {
+			keep = append(keep, l)
+		}
+	}
+	return keep
+}
+
+// rank orders layers: the source's main ones, its small one, what is made here.
+func (l *Layer) rank() int {
+	switch {
+	case l.Converted:
+		return 2
+	case l.part != MainPart:
+		return 1
+	}
+	return 0
 }
 
 func (st *Stream) reuse(t *Track, label string, cfg *media.Config) *Layer {
@@ -135,19 +171,31 @@ func (s *Session) Close(reason error) {
 	}
 	st := s.stream
 	st.mu.Lock()
-	mine := st.session == s
+	part := s.opts.Part
+	mine := st.sessions[part] == s
 	if mine {
-		st.session = nil
+		delete(st.sessions, part)
 		for _, t := range st.tracks {
 			if t == nil {
 				continue
 			}
 			for _, l := range t.Layers() {
-				l.keyframes.set(nil)
+				if l.part == part {
+					l.keyframes.set(nil)
+				}
 			}
 		}
+		if part == LowPart {
+			st.dropPartLocked(part)
+		}
 	}
+	slots := st.slotsLocked()
 	st.mu.Unlock()
+	if mine && part == LowPart {
+		for _, sl := range slots {
+			sl.reselect()
+		}
+	}
 	if mine && s.pushed {
 		st.setState(Offline, ReasonWaiting, "the publisher left")
 	}
@@ -293,7 +341,10 @@ func (s *Session) wrote(now time.Time, first bool, l *Layer) {
 	live := st.state == Live || st.state == Degraded
 	hasVideo := st.tracks[media.Video] != nil
 	st.mu.Unlock()
-	if l.Converted || live && !first || hasVideo && l.Track.Kind != media.Video {
+	if l.Converted || s.opts.Part != MainPart || live && !first || hasVideo && l.Track.Kind != media.Video {
+		if first && s.opts.Part == LowPart {
+			st.reconfigured() // there is one more layer to choose
+		}
 		return
 	}
 	if cfg := l.Config(); cfg.BFrames {

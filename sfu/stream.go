@@ -3,6 +3,7 @@ package sfu
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -52,12 +53,13 @@ type Stream struct {
 	mu          sync.Mutex // guards what follows; not held over calls elsewhere
 	spec        Spec
 	feeds       []*Feed
-	session     *Session
+	sessions    map[Part]*Session
 	state       State
 	reason      Reason
 	message     string // of the last failure, for people
 	since       time.Time
 	tracks      [3]*Track // by media.Kind
+	low         demand    // for the low part
 	holds       map[string]int
 	held        int
 	released    time.Time // when held became 0
@@ -73,7 +75,7 @@ func newStream(s *SFU, name id.Stream) *Stream {
 	return &Stream{
 		Name: name, Created: now, sfu: s, line: s.timeline(),
 		state: Offline, reason: ReasonWaiting, since: now,
-		holds: map[string]int{}, slots: map[*Slot]struct{}{}, needs: map[*need]struct{}{}, changed: make(chan struct{}),
+		holds: map[string]int{}, slots: map[*Slot]struct{}{}, sessions: map[Part]*Session{}, needs: map[*need]struct{}{}, changed: make(chan struct{}),
 	}
 }
 
@@ -96,7 +98,7 @@ func (st *Stream) Status() Status {
 	defer st.mu.Unlock()
 	s := Status{
 		State: st.state, Reason: st.reason, Message: st.message, Since: st.since, Spec: st.spec,
-		Viewers: map[string]int{}, Pushed: st.session != nil && st.session.pushed,
+		Viewers: map[string]int{}, Pushed: st.sessions[MainPart] != nil && st.sessions[MainPart].pushed,
 	}
 	for k, n := range st.holds {
 		s.Viewers[k] = n
@@ -182,7 +184,7 @@ const ephemeralIdle = time.Minute
 func (st *Stream) deserted(now time.Time) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if !st.spec.Ephemeral || st.session != nil || st.held > 0 {
+	if !st.spec.Ephemeral || len(st.sessions) > 0 || st.held > 0 {
 		return false
 	}
 	idle := st.spec.Idle
@@ -249,7 +251,10 @@ func (st *Stream) apply(spec Spec) {
 		f.stop()
 	}
 	if pulled && !same {
-		st.startFeed(spec)
+		st.startFeed(MainPart, highs(spec))
+		if l := lows(spec); len(l) > 0 {
+			st.startFeed(LowPart, l)
+		}
 	}
 	if !pulled && len(stop) > 0 {
 		st.setState(Offline, ReasonWaiting, "")
@@ -260,7 +265,7 @@ func (st *Stream) apply(spec Spec) {
 func (st *Stream) end() {
 	st.mu.Lock()
 	st.ended = true
-	feeds, session := st.feeds, st.session
+	feeds, sessions := st.feeds, slices.Collect(maps.Values(st.sessions))
 	slots := st.slotsLocked()
 	clear(st.needs)
 	st.notifyLocked()
@@ -269,8 +274,8 @@ func (st *Stream) end() {
 	for _, f := range feeds {
 		f.stop()
 	}
-	if session != nil {
-		session.Kick(ErrStreamGone)
+	for _, s := range sessions {
+		s.Kick(ErrStreamGone)
 	}
 	for _, sl := range slots {
 		sl.gone()
@@ -282,7 +287,7 @@ const stallAfter = 2 * time.Second
 
 func (st *Stream) checkStall(now time.Time) {
 	st.mu.Lock()
-	session, state := st.session, st.state
+	session, state := st.sessions[MainPart], st.state
 	st.mu.Unlock()
 	if session == nil || now.Sub(session.lastFrame()) < stallAfter {
 		return

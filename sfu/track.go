@@ -32,6 +32,7 @@ type Layer struct {
 	Codec     media.Codec
 	Converted bool // made here from another layer, for those who cannot take that
 
+	part   Part
 	ring   *ring.Ring
 	config atomic.Pointer[media.Config]
 	taps   []atomic.Pointer[tap] // by shard
