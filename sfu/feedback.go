@@ -8,6 +8,7 @@ import (
 
 	"github.com/pion/rtcp"
 
+	"watershed/sfu/media"
 	"watershed/sfu/timeline"
 )
 
@@ -21,6 +22,8 @@ type report struct {
 	lost    atomic.Uint32 // fraction of 256
 	rttNano atomic.Int64
 	remb    atomic.Uint64 // bits a second
+	rembAt  atomic.Int64  // Unix nanoseconds
+	fresh   atomic.Bool   // a receiver report has come since the last look
 	nacks   atomic.Uint64
 	plis    atomic.Uint64
 }
@@ -61,7 +64,16 @@ func (v *Viewer) feedback(compound []byte) {
 			v.received(p)
 		case *rtcp.ReceiverEstimatedMaximumBitrate:
 			v.report.remb.Store(uint64(p.Bitrate))
+			v.report.rembAt.Store(time.Now().UnixNano())
+			v.consider()
 		}
+	}
+}
+
+// consider has the shard choose layers anew, if there is a choice.
+func (v *Viewer) consider() {
+	if v.adaptive.Load() {
+		v.post(v.adapt)
 	}
 }
 
@@ -85,7 +97,9 @@ func (v *Viewer) received(rr *rtcp.ReceiverReport) {
 				v.report.rttNano.Store(int64(rtt) * int64(time.Second) >> 16)
 			}
 		}
+		v.report.fresh.Store(true)
 	}
+	v.consider()
 }
 
 func (v *Viewer) pictureLost(ssrc uint32) {
@@ -158,14 +172,20 @@ func (sl *Slot) resend(seqs []uint16) {
 		if !ok || !sl.nacks.take(now) {
 			continue
 		}
-		f, i := l.ring.Find(in)
-		if f == nil {
-			continue
+		if f, i := l.ring.Find(in); f != nil {
+			sl.resendOne(f, f.Packets[i], seq)
 		}
-		sl.viewer.leg.SealRTX(s.batch, f.Packets[i], sl.rtxPT, sl.rtxSeq, sl.timestamp(f), sl.rtx, seq)
-		sl.rtxSeq++
-		s.stats.Retransmits.Add(1)
 	}
+}
+
+// resendOne repeats a packet that was sent as seq, and returns its size. The batch is aimed at the viewer.
+func (sl *Slot) resendOne(f *media.Frame, p media.Packet, seq uint16) int {
+	s := sl.viewer.shard
+	n := sl.viewer.leg.SealRTX(s.batch, p, sl.rtxPT, sl.rtxSeq, sl.timestamp(f), sl.rtx, seq)
+	sl.rtxSeq++
+	sl.viewer.repeated += uint64(n)
+	s.stats.Retransmits.Add(1)
+	return n
 }
 
 // report sends sender reports to the viewers whose turn it is.
@@ -173,7 +193,13 @@ func (s *shard) report(now time.Time, slice int) {
 	for v := range s.viewers {
 		if int(v.joined.UnixNano()/int64(reportInterval/reportSlices))%reportSlices == slice {
 			s.sendReports(v, now)
+			if v.adaptive.Load() {
+				v.adapt() // even if its feedback is lost
+			}
 		}
+	}
+	for v := range s.probing {
+		s.probe(v, now, reportInterval/reportSlices)
 	}
 }
 

@@ -201,8 +201,8 @@ func TestLostPacketsAreRepeated(t *testing.T) {
 	require.NoError(t, check.Err())
 	require.Zero(t, p.Rejected())
 	track := p.Tracks[0]
-	require.Positive(t, track.NACKs)
-	require.Positive(t, track.Repeated)
+	require.Positive(t, track.NACKs.Load())
+	require.Positive(t, track.Repeated.Load())
 }
 
 func TestStreamRemovedEndsItsViewers(t *testing.T) {

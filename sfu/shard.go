@@ -18,7 +18,8 @@ type shard struct {
 	conn  *udpbatch.Conn
 
 	viewers  map[*Viewer]struct{}
-	catching []*Slot // still behind the tap
+	catching []*Slot              // still behind the tap
+	probing  map[*Viewer]struct{} // whose estimators feel for more
 	frames   []*media.Frame
 	stats    ShardStats
 }
@@ -32,7 +33,7 @@ type ShardStats struct {
 }
 
 func newShard(i int, conn *udpbatch.Conn) *shard {
-	return &shard{index: i, mail: newMailbox(), batch: conn.NewBatch(), conn: conn, viewers: map[*Viewer]struct{}{}}
+	return &shard{index: i, mail: newMailbox(), batch: conn.NewBatch(), conn: conn, viewers: map[*Viewer]struct{}{}, probing: map[*Viewer]struct{}{}}
 }
 
 // catchupTick paces what a joining viewer is sent beyond the first portion.

@@ -1,6 +1,8 @@
 package sfu
 
 import (
+	"cmp"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +26,9 @@ type Slot struct {
 	// The shard's own, from here on.
 	stream    *Stream
 	release   func() // of the conversion that the slot needs, or nil
+	dropLow   func() // of the small stream that the slot wants pulled, or nil
+	auto      string // label that the budget allows, if none is asked for
+	hint      Hint
 	want      string // label of the layer asked for; "" is the best
 	tap       *tap
 	pt, rtxPT uint8
@@ -105,7 +110,8 @@ func (sl *Slot) bind(st *Stream, label string) {
 	}
 	if sl.stream != st {
 		sl.leave()
-		sl.releaseConversion()
+		sl.releaseAll()
+		sl.auto = ""
 	}
 	sl.stream, sl.want = st, label
 	if st != nil && !st.remember(sl) {
@@ -113,10 +119,16 @@ func (sl *Slot) bind(st *Stream, label string) {
 		return
 	}
 	sl.choose()
+	sl.viewer.allot(time.Now())
 }
 
 // reselect is called by streams whose layers changed.
-func (sl *Slot) reselect() { sl.viewer.post(sl.choose) }
+func (sl *Slot) reselect() {
+	sl.viewer.post(func() {
+		sl.choose()
+		sl.viewer.allot(time.Now())
+	})
+}
 
 // gone tells the slot that its stream ended.
 func (sl *Slot) gone() { sl.viewer.post(sl.viewer.streamGone) }
@@ -126,12 +138,14 @@ func (sl *Slot) choose() {
 	if sl.stream == nil || sl.viewer.leg.Dead.Load() {
 		return
 	}
-	l := sl.stream.pick(sl.Kind, sl.want, sl.accepts)
+	label := cmp.Or(sl.want, sl.auto)
+	sl.wantLow(label == LowLabel)
+	l := sl.stream.pick(sl.Kind, label, sl.accepts)
 	if l == nil && sl.release == nil && sl.stream.Track(sl.Kind) != nil {
 		sl.release = sl.stream.Require(sl.Kind, sl.fallback(), sl.accepts)
 	}
-	if sl.tap != nil && sl.tap.layer == l {
-		return
+	if sl.tap != nil && (sl.tap.layer == l || l != nil && !l.startable() && sl.stream.carries(sl.tap.layer)) {
+		return // there, or better off here until the other can be shown
 	}
 	sl.leave()
 	if l != nil {
@@ -167,11 +181,39 @@ func (sl *Slot) align(l *Layer) {
 	}
 }
 
-func (sl *Slot) releaseConversion() {
+// wantLow has the camera's small stream pulled while the slot is to get it.
+func (sl *Slot) wantLow(want bool) {
+	switch {
+	case want && sl.dropLow == nil && sl.stream.HasLow():
+		sl.dropLow = sl.stream.HoldLow()
+	case !want && sl.dropLow != nil:
+		sl.dropLow()
+		sl.dropLow = nil
+	}
+}
+
+// releaseAll gives back what the slot made the stream do.
+func (sl *Slot) releaseAll() {
 	if sl.release != nil {
 		sl.release()
 		sl.release = nil
 	}
+	if sl.dropLow != nil {
+		sl.dropLow()
+		sl.dropLow = nil
+	}
+}
+
+// startable reports whether decoding can start from the layer's ring.
+func (l *Layer) startable() bool {
+	_, ok := l.ring.Keyframe()
+	return ok || l.Track.Kind == media.Audio
+}
+
+// carries reports whether the layer is among the stream's.
+func (st *Stream) carries(l *Layer) bool {
+	t := st.Track(l.Track.Kind)
+	return t != nil && slices.Contains(t.Layers(), l)
 }
 
 func (sl *Slot) leave() {

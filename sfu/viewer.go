@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"watershed/sfu/answer"
+	"watershed/sfu/bwe"
 	"watershed/sfu/leg"
 	"watershed/sfu/media"
 )
@@ -34,6 +35,16 @@ type Viewer struct {
 	ready  atomic.Bool
 	report report
 
+	adaptive atomic.Bool // some slot has a choice of layers
+
+	// The shard's own.
+	budget     estimator
+	adapted    time.Time // last look at feedback
+	sentBefore uint64    // octets at that time
+	repeated   uint64    // octets of retransmissions
+	wanted     float64   // bits a second that a probe should prove, 0 if no more is wanted
+	topSince   time.Time // nothing more has been wanted since
+
 	mu      sync.Mutex // guards pending and shard before ready
 	pending []func()   // posted before the shard was known
 	shard   *shard
@@ -45,7 +56,7 @@ func (s *SFU) Answer(o ViewerOptions) (*Viewer, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Viewer{sfu: s, opts: o, offer: offer, joined: time.Now()}
+	v := &Viewer{sfu: s, opts: o, offer: offer, joined: time.Now(), budget: &bwe.Estimator{}}
 	sources := map[int]answer.Source{}
 	for _, m := range offer.Medias {
 		if len(m.Codecs) == 0 {
@@ -177,7 +188,7 @@ func (vl *viewerLeg) Closed(_ *leg.Leg, reason error) {
 	v.post(func() {
 		for _, sl := range v.Slots {
 			sl.leave()
-			sl.releaseConversion()
+			sl.releaseAll()
 			if sl.stream != nil {
 				sl.stream.forget(sl)
 				sl.stream = nil
@@ -185,6 +196,7 @@ func (vl *viewerLeg) Closed(_ *leg.Leg, reason error) {
 		}
 		if _, ok := v.shard.viewers[v]; ok {
 			delete(v.shard.viewers, v)
+			delete(v.shard.probing, v)
 			v.shard.stats.Viewers.Add(-1)
 		}
 	})

@@ -264,12 +264,6 @@ func (p *Peer) read() {
 			return
 		}
 		now := time.Now()
-		if p.early != nil && p.keyed.Load() {
-			for _, d := range p.early {
-				p.receive(d, now)
-			}
-			p.early = nil
-		}
 		for rest := buf[:n]; len(rest) > 0; {
 			d := rest[:min(segment, len(rest))]
 			rest = rest[len(d):]

@@ -3,6 +3,7 @@ package peer
 import (
 	"bytes"
 	"encoding/binary"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -17,17 +18,17 @@ type Header struct {
 	SSRC   uint32
 }
 
-// Track is one m-line's media as it arrives. Its counters belong to the peer's goroutine while Run runs.
+// Track is one m-line's media as it arrives. Its plain fields belong to the peer's goroutine until Run has returned.
 type Track struct {
 	Kind string // video or audio
 	Mid  string
 
-	Packets    uint64 // received first hand
-	Repeated   uint64 // received by RTX
+	Packets    uint64        // received first hand
+	Repeated   atomic.Uint64 // received by RTX
 	Bytes      uint64
-	Frames     uint64 // markers
-	Missing    uint64 // numbers that never came, so far
-	NACKs      uint64 // packets asked for again
+	Frames     uint64        // markers
+	Missing    atomic.Uint64 // numbers that never came, so far
+	NACKs      atomic.Uint64 // packets asked for again
 	First      time.Time
 	LastFrame  time.Time
 	LongestGap time.Duration // between markers
@@ -66,6 +67,12 @@ func (p *Peer) receive(d []byte, now time.Time) {
 	case !p.keyed.Load():
 		if len(p.early) < 4096 {
 			p.early = append(p.early, bytes.Clone(d))
+		}
+	case len(p.early) > 0: // in the order of arrival
+		early := append(p.early, bytes.Clone(d))
+		p.early = nil
+		for _, d := range early {
+			p.receive(d, now)
 		}
 	case d[1] >= 192 && d[1] <= 223:
 		p.receiveRTCP(d, now)
@@ -146,7 +153,7 @@ func (t *Track) repeated(pkt *Packet) {
 	n := t.highest + uint64(int64(int16(original-uint16(t.highest))))
 	if _, ok := t.lost[n]; ok {
 		delete(t.lost, n)
-		t.Repeated++
+		t.Repeated.Add(1)
 	}
 }
 
@@ -157,7 +164,7 @@ func (t *Track) chase(now time.Time) {
 		switch {
 		case l.asked > 0 && now.Sub(l.last) > giveUp:
 			delete(t.lost, n)
-			t.Missing++
+			t.Missing.Add(1)
 		case t.peer.cfg.NoNACK:
 			if l.asked == 0 {
 				l.asked, l.last = 1, now
@@ -171,7 +178,7 @@ func (t *Track) chase(now time.Time) {
 		}
 	}
 	if len(ask) > 0 {
-		t.NACKs += uint64(len(ask))
+		t.NACKs.Add(uint64(len(ask)))
 		t.peer.sendRTCP(&rtcp.TransportLayerNack{SenderSSRC: t.peer.ssrc, MediaSSRC: t.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(ask)})
 	}
 }

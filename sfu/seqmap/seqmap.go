@@ -36,6 +36,15 @@ func (m *Map[K]) Advance(in, n uint64) (out uint64) {
 	return out
 }
 
+// Out is the output number of a packet of the current stay.
+func (m *Map[K]) Out(in uint64) uint64 { return in + m.ring[(m.n-1)%stays].delta }
+
+// Since is the first packet of the current stay.
+func (m *Map[K]) Since() uint64 {
+	s := &m.ring[(m.n-1)%stays]
+	return s.out - s.delta
+}
+
 // Next is the number that the next output packet will have.
 func (m *Map[K]) Next() uint64 { return m.next }
 

@@ -256,8 +256,8 @@ func (r *Result) collect(viewers []*viewer, urls []string) {
 		r.Frames += uint64(len(v.marks))
 		r.Rejected += v.peer.Rejected()
 		for _, t := range v.peer.Tracks {
-			r.Missing += t.Missing
-			r.Repeated += t.Repeated
+			r.Missing += t.Missing.Load()
+			r.Repeated += t.Repeated.Load()
 		}
 		byURL[v.url] = append(byURL[v.url], v)
 	}

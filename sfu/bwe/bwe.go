@@ -1,0 +1,129 @@
+// Package bwe guesses how many bits a second a viewer's path carries, from the feedback that every browser sends: loss and round-trip
+// time of receiver reports, and REMB, the receiver's own estimate.
+//
+// It reacts fast downwards and feels its way up. A path that carries a small layer well says nothing about a large one, and REMB
+// cannot know either: it grows to about 1.5 times what arrives. So when a larger layer would be welcome, the estimator asks for a probe, a short time at
+// a higher rate filled with repeats, and believes in the rate only if the path bore it. Half a second at twice the rate leaves a queue that drains
+// within half a second, which a player's buffer hides.
+package bwe
+
+import (
+	"math"
+	"time"
+)
+
+// Feedback is what is known at one moment.
+type Feedback struct {
+	At   time.Time
+	Sent float64       // bits a second since the last feedback, all that went to the viewer
+	Loss float64       // fraction lost, of the last report; negative if there was none
+	RTT  time.Duration // zero if unknown
+	REMB float64       // bits a second, zero if there is none
+}
+
+// Thresholds. Those of loss are Google's (draft-ietf-rmcat-gcc section 6): below 2 % a path is well, above 10 % it is full.
+const (
+	highLoss  = 0.10
+	queueing  = 150 * time.Millisecond // of round trip above the least: more is a queue, not a path
+	shrink    = 0.85                   // of what arrived: leaves room for the queue to drain
+	lowest    = 60_000                 // bits a second: sound and a sign of life
+	firstHold = 3 * time.Second        // well for so long before the first probe
+	maxHold   = 8 * time.Second        // and at most so long after failed ones, so that a path that recovers is used within 15 s
+	probeTime = 400 * time.Millisecond
+	probeWait = 1300 * time.Millisecond // a report comes every second
+	probeStep = 2.0                     // times what is known to work
+	forget    = 30 * time.Second        // of the least round trip: routes change
+)
+
+// Estimator is one viewer's. One goroutine uses it. The zero value trusts the path until it is told otherwise.
+type Estimator struct {
+	limit float64 // bits a second that are believed in; 0 is no limit
+
+	wellSince time.Time
+	hold      time.Duration
+	probeRate float64
+	probeEnd  time.Time
+	judgeAt   time.Time
+
+	leastRTT   time.Duration
+	leastRTTAt time.Time
+}
+
+// Feed takes feedback and reports whether it shows a full path: then layers should be chosen anew at once.
+func (e *Estimator) Feed(f Feedback) (full bool) {
+	e.noteRTT(f)
+	if rate, full := e.congested(f); full {
+		e.down(f.At, rate)
+		return true
+	}
+	if e.wellSince.IsZero() {
+		e.wellSince = f.At
+	}
+	if e.probeRate > 0 && !f.At.Before(e.judgeAt) {
+		e.limit = max(e.limit, e.probeRate)
+		e.probeRate, e.hold = 0, time.Second // that went well: go on soon
+		e.wellSince = f.At
+	}
+	return false
+}
+
+func (e *Estimator) noteRTT(f Feedback) {
+	if f.RTT > 0 && (e.leastRTT == 0 || f.RTT < e.leastRTT || f.At.Sub(e.leastRTTAt) > forget) {
+		e.leastRTT, e.leastRTTAt = f.RTT, f.At
+	}
+}
+
+// congested reports a full path and what it seems to carry.
+func (e *Estimator) congested(f Feedback) (rate float64, full bool) {
+	rate = math.Inf(1)
+	if f.Loss > highLoss {
+		rate, full = f.Sent*(1-f.Loss)*shrink, true
+	}
+	if f.REMB > 0 && f.REMB < 0.9*f.Sent && f.Sent > 2*lowest {
+		rate, full = min(rate, f.REMB), true
+	}
+	if f.RTT > 0 && f.RTT > 2*e.leastRTT && f.RTT > e.leastRTT+queueing {
+		rate, full = min(rate, f.Sent*shrink), true
+	}
+	return rate, full
+}
+
+func (e *Estimator) down(now time.Time, rate float64) {
+	if e.probeRate > 0 { // the probe filled it, not the media: what worked before still does
+		e.hold = min(max(2*e.hold, firstHold), maxHold)
+		e.probeRate = 0
+	} else {
+		e.limit = max(rate, lowest)
+		if e.hold == 0 || e.hold < firstHold {
+			e.hold = firstHold
+		}
+	}
+	e.wellSince = now
+}
+
+// Budget is what layers may take together; math.Inf(1) when nothing limits.
+func (e *Estimator) Budget() float64 {
+	if e.limit == 0 {
+		return math.Inf(1)
+	}
+	return e.limit
+}
+
+// Probe is the rate to send at just now, repeats included, so that want bits a second may be granted; 0 when none is due. want 0 says that nothing more
+// is wanted.
+func (e *Estimator) Probe(now time.Time, want float64) float64 {
+	switch {
+	case e.limit == 0 || want <= e.limit:
+		return 0
+	case e.probeRate > 0 && now.Before(e.probeEnd):
+		return e.probeRate
+	case e.probeRate > 0 || e.wellSince.IsZero() || now.Sub(e.wellSince) < e.hold:
+		return 0
+	}
+	e.probeRate = min(want*1.1, e.limit*probeStep)
+	e.probeEnd, e.judgeAt = now.Add(probeTime), now.Add(probeWait)
+	return e.probeRate
+}
+
+// Free lifts the limit: everything wanted has been sent for long and the path is well.
+func (e *Estimator) Free() { e.limit, e.probeRate = 0, 0 }
