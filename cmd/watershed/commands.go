@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -35,7 +36,7 @@ type demoCmd struct {
 }
 
 func (c *demoCmd) Run(ctx context.Context) error {
-	farm, err := camera.New(camera.Config{N: c.Cameras, Listen: "127.0.0.1:0"})
+	farm, err := camera.New(camera.Config{N: c.Cameras, Listen: "127.0.0.1:0", Audio: "opus" + strings.Repeat(",none", max(0, c.Cameras-1))})
 	if err != nil {
 		return err
 	}
@@ -89,11 +90,12 @@ type cameraCmd struct {
 	N       int    `short:"n" default:"1" help:"Cameras, cam0 to camN-1."`
 	Listen  string `default:":18554" help:"RTSP address."`
 	Clip    string `help:"Clip that all show: river (720p, 2 Mb/s), coast, lake, bframes (360p). The first three in turn if left out."`
+	Audio   string `default:"none" help:"Sound of all, or of each in turn with commas: opus, aac, pcmu, none. It ticks at every whole second of the picture's counter."`
 	Control string `help:"HTTP address for faults on demand: GET / lists, PUT /cam0 {\"stop\":true}."`
 }
 
 func (c *cameraCmd) Run(ctx context.Context) error {
-	farm, err := camera.New(camera.Config{N: c.N, Listen: c.Listen, Clip: c.Clip})
+	farm, err := camera.New(camera.Config{N: c.N, Listen: c.Listen, Clip: c.Clip, Audio: c.Audio})
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type Fault struct {
 type Info struct {
 	Name     string  `json:"name"`
 	Clip     string  `json:"clip"`
+	Audio    string  `json:"audio"`
 	FPS      int     `json:"fps"`
 	Frames   int     `json:"frames"`   // in the loop
 	Shift    int     `json:"shift"`    // picture shown at wall clock 0 modulo the loop
@@ -53,6 +54,7 @@ type Camera struct {
 	fault    Fault
 	clipName string
 	clip     *clip
+	sound    *sound // nil: none
 	stream   *gortsplib.ServerStream
 	medias   *description.Session
 	sessions map[*gortsplib.ServerSession]struct{}
@@ -77,6 +79,9 @@ func (c *Camera) open() error {
 		Type:    description.MediaTypeVideo,
 		Formats: []format.Format{&format.H264{PayloadTyp: 96, SPS: c.clip.sps, PPS: c.clip.pps, PacketizationMode: 1}},
 	}}}
+	if c.sound != nil {
+		c.medias.Medias = append(c.medias.Medias, &description.Media{Type: description.MediaTypeAudio, Formats: []format.Format{c.sound.format}})
+	}
 	c.stream = &gortsplib.ServerStream{Server: c.farm.server, Desc: c.medias}
 	return c.stream.Initialize()
 }
@@ -86,7 +91,7 @@ func (c *Camera) Info() Info {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return Info{
-		Name: c.name, Clip: c.clipName, FPS: FPS, Frames: Frames, Shift: c.shift, PhaseMS: float64(c.phase) / 1e6,
+		Name: c.name, Clip: c.clipName, Audio: c.farm.audio(c.index), FPS: FPS, Frames: Frames, Shift: c.shift, PhaseMS: float64(c.phase) / 1e6,
 		Sessions: len(c.sessions), Opened: c.opened, Fault: c.fault,
 	}
 }

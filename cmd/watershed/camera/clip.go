@@ -9,7 +9,7 @@ import (
 	"github.com/pion/rtp"
 )
 
-//go:embed clips/*.h264
+//go:embed clips/*.h264 clips/*.nut
 var clipFiles embed.FS
 
 // Clips by name: what a camera can show. "river" is 720p at 2 Mb/s, the others 360p; "bframes" has pictures out of order.

@@ -20,6 +20,7 @@ type Config struct {
 	N      int    // cameras, named cam0 and so on
 	Listen string // RTSP over TCP, and UDP to whoever asks
 	Clip   string // that all show; "" gives each its own in turn
+	Audio  string // what the cameras sound like, in turn, with commas: opus, aac, pcmu, none; "" is none
 	Log    *slog.Logger
 }
 
@@ -30,8 +31,9 @@ type Farm struct {
 	cameras []*Camera
 	addr    net.Addr
 
-	mu    sync.Mutex // guards clips
-	clips map[string]*clip
+	mu     sync.Mutex // guards what follows
+	clips  map[string]*clip
+	sounds map[string]*sound
 }
 
 // demoClips are shown in turn; "bframes" only as a fault.
@@ -42,7 +44,7 @@ func New(cfg Config) (*Farm, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	f := &Farm{cfg: cfg, clips: map[string]*clip{}}
+	f := &Farm{cfg: cfg, clips: map[string]*clip{}, sounds: map[string]*sound{}}
 	f.server = &gortsplib.Server{Handler: f, RTSPAddress: cfg.Listen, WriteQueueSize: 1024, Listen: f.listen}
 	for i := range cfg.N {
 		name := cfg.Clip
@@ -53,7 +55,11 @@ func New(cfg Config) (*Farm, error) {
 		if err != nil {
 			return nil, err
 		}
-		f.cameras = append(f.cameras, newCamera(f, i, fmt.Sprintf("cam%d", i), name, c))
+		camera := newCamera(f, i, fmt.Sprintf("cam%d", i), name, c)
+		if camera.sound, err = f.sound(f.audio(i)); err != nil {
+			return nil, err
+		}
+		f.cameras = append(f.cameras, camera)
 	}
 	if err := f.server.Start(); err != nil {
 		return nil, fmt.Errorf("camera farm on %s: %w", cfg.Listen, err)
@@ -96,11 +102,40 @@ func (f *Farm) clip(name string) (*clip, error) {
 	return c, err
 }
 
+// audio is the name of what a camera sounds like.
+func (f *Farm) audio(i int) string {
+	names := strings.Split(f.cfg.Audio, ",")
+	if name := strings.TrimSpace(names[i%len(names)]); name != "" {
+		return name
+	}
+	return "none"
+}
+
+// sound is shared by all cameras that have it; nil for "none".
+func (f *Farm) sound(name string) (*sound, error) {
+	if name == "none" {
+		return nil, nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s := f.sounds[name]; s != nil {
+		return s, nil
+	}
+	s, err := loadSound(name)
+	if err == nil {
+		f.sounds[name] = s
+	}
+	return s, err
+}
+
 // Run sends pictures until ctx ends.
 func (f *Farm) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, c := range f.cameras {
 		g.Go(func() error { c.run(ctx.Done()); return nil })
+		if c.sound != nil {
+			g.Go(func() error { newSoundSender(c).run(ctx.Done()); return nil })
+		}
 	}
 	g.Go(func() error {
 		<-ctx.Done()

@@ -1,10 +1,12 @@
 //go:build ignore
 
-// Gen draws the synthetic cameras' clips and has FFmpeg encode them: go run gen.go. The results are committed, so that
+// Gen draws the synthetic cameras' clips and has FFmpeg encode them: go run gen.go (sounds only: go run gen.go sounds). The results are committed, so that
 // nobody needs FFmpeg to run a camera.
 package main
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"log"
@@ -13,6 +15,9 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+
+	"watershed/cmd/watershed/camera"
+	"watershed/sfu/transcode/nut"
 )
 
 type rgb struct{ r, g, b float64 }
@@ -185,7 +190,71 @@ func (s *scene) draw(w io.Writer) error {
 	return nil
 }
 
+// sounds are encoded from three loops, of which the middle one is kept: so it begins and ends as if it went on.
+var sounds = []struct {
+	name string
+	args []string
+}{
+	{"opus", []string{"-c:a", "libopus", "-b:a", "16k", "-application", "audio", "-frame_duration", "20"}},
+	{"aac", []string{"-c:a", "aac", "-b:a", "24k"}},
+}
+
+func encodeSound(name string, args []string) error {
+	const rate, loop = 48000, frames / fps
+	var pcm bytes.Buffer
+	for i := range 3 * loop * rate {
+		binary.Write(&pcm, binary.LittleEndian, int16(camera.Tone(float64(i%(loop*rate))/rate)*math.MaxInt16))
+	}
+	cmd := exec.Command("ffmpeg", append(append([]string{"-v", "error", "-f", "s16le", "-ar", "48000", "-ac", "1", "-i", "-"}, args...), "-output_ts_offset", "1", "-f", "nut", "-")...)
+	cmd.Stdin, cmd.Stderr = &pcm, os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return err
+	}
+	r, err := nut.NewReader(bytes.NewReader(out))
+	if err != nil {
+		return err
+	}
+	var clip bytes.Buffer
+	s := r.Streams()[0]
+	w, err := nut.NewWriter(&clip, s)
+	if err != nil {
+		return err
+	}
+	for {
+		f, err := r.Next()
+		if err == io.EOF {
+			return os.WriteFile("sound."+name+".nut", clip.Bytes(), 0o644)
+		}
+		if err != nil {
+			return err
+		}
+		// The frame's time in samples, from the start of the middle loop. The first one kept begins at the loop's start or up to a frame before it.
+		at := f.PTS*int64(s.Num)*rate/int64(s.Den) - (loop+1)*rate
+		if at > -960 && at+frameSamples(name) <= loop*rate {
+			if err := w.Write(f.PTS-int64(loop)*int64(s.Den)/int64(s.Num), true, f.Data); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func frameSamples(name string) int64 {
+	if name == "aac" {
+		return 1024
+	}
+	return 960
+}
+
 func main() {
+	for _, s := range sounds {
+		if err := encodeSound(s.name, s.args); err != nil {
+			log.Fatal(s.name, ": ", err)
+		}
+	}
+	if len(os.Args) > 1 && os.Args[1] == "sounds" {
+		return
+	}
 	for _, s := range scenes {
 		if err := s.encode(); err != nil {
 			log.Fatal(s.name, ": ", err)
