@@ -261,7 +261,9 @@ func (w *Writer) Write(u Unit) error {
 	if len(parts) == 0 || w.fresh && !key {
 		return nil
 	}
-	if !u.HasDTS {
+	if u.HasDTS {
+		w.parser.Shown(u.PTS)
+	} else {
 		u.DTS = w.parser.DTS(parts, u.PTS)
 	}
 	at := w.place(u)

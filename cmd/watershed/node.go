@@ -21,6 +21,7 @@ import (
 	"watershed/hlsbridge"
 	"watershed/sfu"
 	"watershed/sfu/id"
+	"watershed/sfu/ingest/rtmp"
 	"watershed/sfu/ingest/rtsp"
 	"watershed/sfu/ingest/whip"
 	"watershed/sfu/leg"
@@ -93,7 +94,7 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	}
 	n.sfu = sfu.New(sfu.Config{
 		Port: port, Log: log, Converter: transcode.NewConverter(ffmpeg, log),
-		Pullers: map[string]sfu.Puller{"rtsp": rtsp.Pull, "rtsps": rtsp.Pull},
+		Pullers: map[string]sfu.Puller{"rtsp": rtsp.Pull, "rtsps": rtsp.Pull, "rtmp": rtmp.Pull, "rtmps": rtmp.Pull},
 	})
 	publishers, err := whip.New(port, log)
 	if err != nil {

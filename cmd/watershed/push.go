@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"fmt"
 	"net"
 
 	"golang.org/x/sync/errgroup"
 
 	"watershed/sfu/ingest"
+	"watershed/sfu/ingest/rtmp"
 	"watershed/sfu/ingest/rtsp"
 )
 
@@ -19,7 +22,38 @@ type pushed interface {
 // listenPushed opens the listeners that are not turned off.
 func (n *node) listenPushed() error {
 	door := ingest.Door{Admit: n.access.Admit(n.sfu.Ensure), Log: n.log}
-	return n.openPushed("rtsp", n.cfg.RTSP.Listen, func(address string) (pushed, error) { return rtsp.Listen(address, door) })
+	secure, err := n.rtmpTLS()
+	if err != nil {
+		return err
+	}
+	for _, l := range []struct {
+		key, address string
+		listen       func(string) (pushed, error)
+	}{
+		{"rtsp", n.cfg.RTSP.Listen, func(a string) (pushed, error) { return rtsp.Listen(a, door) }},
+		{"rtmp", n.cfg.RTMP.Listen, func(a string) (pushed, error) { return rtmp.Listen(a, secure, door) }},
+	} {
+		if err := n.openPushed(l.key, l.address, l.listen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rtmpTLS is what RTMPS is spoken with: rtmp.tls, else the certificate of http.tls, else nothing.
+func (n *node) rtmpTLS() (*tls.Config, error) {
+	key, c := "rtmp.tls", n.cfg.RTMP.TLS
+	if c.Cert == "" {
+		key, c = "http.tls", n.cfg.HTTP.TLS
+	}
+	if c.Cert == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}}, nil
 }
 
 func (n *node) openPushed(key, address string, listen func(string) (pushed, error)) error {

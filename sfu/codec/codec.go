@@ -66,11 +66,18 @@ func (p *Parser) Parse(units [][]byte) (out [][]byte, keyframe bool) {
 	return units, true // every audio frame can be decoded by itself
 }
 
-// DTS of an access unit that was shown at pts. A source that knows its decoding times need not ask. The result never decreases.
-func (p *Parser) DTS(units [][]byte, pts int64) int64 {
+// Shown tells when an access unit of a source that knows its decoding times, too, is shown: B-frames show.
+func (p *Parser) Shown(pts int64) {
 	if p.started && pts < p.lastPTS && p.cfg.Codec.Kind() == media.Video && !p.cfg.BFrames {
 		p.change(func(c *media.Config) { c.BFrames = true })
 	}
+	p.lastPTS, p.started = pts, true
+}
+
+// DTS of an access unit that is shown at pts, for sources that do not know it. The result never decreases.
+func (p *Parser) DTS(units [][]byte, pts int64) int64 {
+	first := !p.started
+	p.Shown(pts)
 	dts := pts
 	var err error
 	if p.reorder {
@@ -98,10 +105,10 @@ func (p *Parser) DTS(units [][]byte, pts int64) int64 {
 	if err != nil {
 		dts = pts
 	}
-	if p.started && dts <= p.lastDTS {
+	if !first && dts <= p.lastDTS {
 		dts = p.lastDTS + 1
 	}
-	p.lastPTS, p.lastDTS, p.started = pts, dts, true
+	p.lastDTS = dts
 	return dts
 }
 

@@ -1,13 +1,23 @@
 package e2e
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"watershed/cmd/watershed/config"
 )
 
 // ffmpeg publishes the numbered pictures of a clip, and a tone, until the test ends.
@@ -35,12 +45,56 @@ func TestFFmpegPublishesByRTSP(t *testing.T) {
 	for _, transport := range []string{"tcp", "udp"} {
 		t.Run(transport, func(t *testing.T) {
 			n, address := emptyNode(t)
-			ffmpeg(t, "libopus", "-f", "rtsp", "-rtsp_transport", transport, "rtsp://any:key@"+n.Listening["rtsp"]+"/stage")
+			ffmpeg(t, "libopus", "-f", "rtsp", "-rtsp_transport", transport, "rtsp://"+n.Listening["rtsp"]+"/stage")
 			_, err := n.WaitLog(`"msg":"stream live"`, patience)
 			require.NoError(t, err)
 			requirePlayed(t, address, "stage")
 		})
 	}
+}
+
+// certificate makes a self-signed one for 127.0.0.1.
+func certificate(t *testing.T) config.TLS {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
+	require.NoError(t, err)
+	private, err := x509.MarshalECPrivateKey(key)
+	require.NoError(t, err)
+	c := config.TLS{Cert: filepath.Join(t.TempDir(), "cert.pem"), Key: filepath.Join(t.TempDir(), "key.pem")}
+	require.NoError(t, os.WriteFile(c.Cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	require.NoError(t, os.WriteFile(c.Key, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private}), 0o600))
+	return c
+}
+
+func TestFFmpegPublishesByRTMP(t *testing.T) {
+	n, address := newNode(t, func(c *config.Config) { c.RTMP.TLS = certificate(t) })
+	for stream, url := range map[string]string{
+		"plain":  "rtmp://" + n.Listening["rtmp"] + "/plain",
+		"live":   "rtmp://" + n.Listening["rtmp"] + "/live/live",
+		"secure": "rtmps://" + n.Listening["rtmp"] + "/secure",
+	} {
+		t.Run(stream, func(t *testing.T) {
+			ffmpeg(t, "aac", "-f", "flv", url)
+			_, err := n.WaitLog(`"msg":"stream live","stream":"`+stream+`"`, patience)
+			require.NoError(t, err)
+			requirePlayed(t, address, stream)
+		})
+	}
+}
+
+func TestRTMPRefusals(t *testing.T) {
+	n, _ := emptyNode(t)
+	ffmpeg(t, "aac", "-f", "flv", "rtmp://"+n.Listening["rtmp"]+"/stage")
+	_, err := n.WaitLog(`"msg":"stream live"`, patience)
+	require.NoError(t, err)
+	require.Contains(t, refused(t, "-f", "flv", "rtmp://"+n.Listening["rtmp"]+"/stage"), "somebody publishes this stream already")
+	require.Contains(t, refused(t, "-f", "flv", "rtmp://"+n.Listening["rtmp"]+"/No_Name!"), "use 1 to 63 of a-z")
 }
 
 func port(t *testing.T, address string) string {
