@@ -33,6 +33,7 @@ func Pages(node string) (address string, end func(), err error) {
 	mux.Handle("/", &httputil.ReverseProxy{
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host },
 		FlushInterval: -1,
+		ErrorLog:      log.New(io.Discard, "", 0), // pages that are closed give up requests
 	})
 	mux.HandleFunc("GET /e2e/{page}", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, pages, r.PathValue("page")+".html")

@@ -35,7 +35,12 @@ const commands = {
     pages.delete(page)
     await context.close()
   },
-  wait: ({ page, js, timeout }) => pages.get(page).waitForFunction(js, null, { timeout }).then(() => null),
+  // Playwright's own waitForFunction calls eval in the page, which the pages' Content-Security-Policy forbids.
+  async wait({ page, js, timeout }) {
+    for (const end = Date.now() + timeout; !(await pages.get(page).evaluate(`Boolean(${js})`)); await new Promise((f) => setTimeout(f, 20))) {
+      if (Date.now() > end) throw new Error(`not within ${timeout / 1000} s`)
+    }
+  },
   call: ({ page, method, args }) => Promise.resolve(pages.get(page)[method](...args)).then((v) => (isPlain(v) ? v : null)),
 }
 
