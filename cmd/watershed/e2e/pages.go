@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"embed"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
