@@ -6,8 +6,11 @@ export interface Grid {
   height: number;
 }
 
-/** @param ratio width to height of a tile; it may shrink to 3:4 when that makes the tiles larger, as on a phone held upright */
-export function fit(n: number, width: number, height: number, gap: number, ratio = 16 / 9, narrowest = 3 / 4): Grid {
+/**
+ * @param ratio width to height of a tile
+ * @param narrowest to which it may shrink when that makes tiles larger: a phone held upright has room for upright people
+ */
+export function fit(n: number, width: number, height: number, gap: number, ratio = 16 / 9, narrowest = width > height ? 4 / 3 : 3 / 4): Grid {
   let best: Grid = { columns: 1, width: 0, height: 0 };
   for (let columns = 1; columns <= Math.max(1, n); columns++) {
     const rows = Math.ceil(n / columns);

@@ -27,7 +27,7 @@ export function Stage({ room }: { room: Room }) {
   const { width, height } = size.value;
   const aside = width > height * 1.2;
   const rest = presented ? (aside ? { width: Math.min(240, width / 4), height } : { width, height: Math.min(140, height / 4) }) : { width, height };
-  const grid = fit(n, rest.width, rest.height, gap, 16 / 9, presented ? 16 / 9 : 3 / 4);
+  const grid = fit(n, rest.width, rest.height, gap, 16 / 9, presented ? 16 / 9 : undefined);
   const shown = grid.width < 90 ? people.slice(0, 3) : people;
   return (
     <div class="stage-box" ref={box} data-presented={presented ? (aside ? 'aside' : 'below') : undefined}>

@@ -4,12 +4,15 @@ import { token } from '../player/token';
 
 /** ms between two pictures of one card that is in sight. The server makes two a second for everybody. */
 const refreshEvery = 15_000;
+/** ms until a live stream without a picture is asked for one again */
+const retryEvery = 3_000;
 
 /** Fetches and decodes a stream's still, so that it can replace the one before without a flash. */
 async function fetchStill(name: string, signal: AbortSignal): Promise<string> {
   const who = token();
   const r = await fetch(`/api/v1/streams/${name}/snapshot`, { headers: who ? { Authorization: `Bearer ${who}` } : {}, signal });
-  if (!r.ok) throw new Error(String(r.status));
+  // A drawing is the server's placeholder: ours is in the page's own colours.
+  if (!r.ok || r.headers.get('Content-Type')?.startsWith('image/svg')) throw new Error('no picture');
   const url = URL.createObjectURL(await r.blob());
   const image = new Image();
   image.src = url;
@@ -26,7 +29,8 @@ export function Poster({ name, live }: { name: string; live: boolean }) {
     let seen = false;
     let at = 0;
     const take = () => {
-      if (!seen || document.hidden || (url.value && !live) || Date.now() - at < refreshEvery - 500) return;
+      const wait = url.value || !live ? refreshEvery : retryEvery;
+      if (!seen || document.hidden || (at && !live) || Date.now() - at < wait - 500) return;
       at = Date.now();
       fetchStill(name, gone.signal).then(show, () => undefined);
     };
@@ -37,7 +41,7 @@ export function Poster({ name, live }: { name: string; live: boolean }) {
     };
     const eye = new IntersectionObserver((e) => ((seen = e.at(-1)!.isIntersecting), take()), { rootMargin: '200px' });
     eye.observe(box.current!);
-    const timer = setInterval(take, refreshEvery);
+    const timer = setInterval(take, retryEvery);
     return () => {
       gone.abort();
       eye.disconnect();
