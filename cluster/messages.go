@@ -138,6 +138,19 @@ func (h *history) fresh(now time.Time) []*Message {
 	return h.log[i:]
 }
 
+// Seen finds a message that a user has said within DedupeFor, by its client's id.
+func (m *Messages) Seen(room id.Stream, user, cid string) (Posted, bool) {
+	if cid == "" {
+		return Posted{}, false
+	}
+	p := Post{Room: room, User: user, CID: cid}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	was, ok := m.seen[p.dedupeKey()]
+	was.Repeated = ok
+	return was, ok
+}
+
 // Watch returns a channel that is poked after messages of the room were applied, and what ends the watching.
 func (m *Messages) Watch(room id.Stream) (poke <-chan struct{}, stop func()) {
 	c := make(chan struct{}, 1)

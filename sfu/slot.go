@@ -115,7 +115,7 @@ func (sl *Slot) bind(st *Stream, label string) {
 	}
 	sl.stream, sl.want = st, label
 	if st != nil && !st.remember(sl) {
-		sl.gone()
+		sl.gone(st)
 		return
 	}
 	sl.choose()
@@ -131,7 +131,17 @@ func (sl *Slot) reselect() {
 }
 
 // gone tells the slot that its stream ended.
-func (sl *Slot) gone() { sl.viewer.post(sl.viewer.streamGone) }
+func (sl *Slot) gone(st *Stream) {
+	if sl.viewer.opts.Outlives {
+		sl.viewer.post(func() {
+			if sl.stream == st {
+				sl.bind(nil, "")
+			}
+		})
+		return
+	}
+	sl.viewer.post(sl.viewer.streamGone)
+}
 
 // choose finds the layer that the slot should get and moves there.
 func (sl *Slot) choose() {

@@ -278,7 +278,7 @@ func (st *Stream) end() {
 		s.Kick(ErrStreamGone)
 	}
 	for _, sl := range slots {
-		sl.gone()
+		sl.gone(st)
 	}
 }
 

@@ -19,10 +19,13 @@ type ViewerOptions struct {
 	Profile string        // profile-level-id of the H.264 that will be sent first, if known
 	Prefer  []media.Codec // codecs to list first in the answer
 	Closed  func(v *Viewer, reason error)
+
+	// Outlives says that the viewer stays when a stream ends that one of its slots carries: the slot is empty then.
+	Outlives bool
 }
 
 // Viewer is one subscriber's transport on this node. Signaling makes it from an offer; it lives until it is closed, its peer
-// leaves, or its stream ends.
+// leaves, or its stream ends (but see ViewerOptions.Outlives).
 type Viewer struct {
 	Slots  []*Slot
 	Answer string // SDP
