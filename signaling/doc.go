@@ -2,4 +2,7 @@
 //
 // A Server is an http.Handler. It knows the media plane (package sfu) as offer → answer and streams with a state; it never
 // touches a packet. Each WHEP or WHIP session is an entry in a table by its id; closing the transport removes it.
+//
+// The socket of PROTOCOL.md is package socket (one connection each), on package room (people round a stream, one goroutine a room), on package chat
+// (what a text may be, and how many). What people say and what moderators decide is in package cluster.
 package signaling

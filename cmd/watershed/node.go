@@ -29,6 +29,7 @@ import (
 	"watershed/signaling"
 	"watershed/signaling/access"
 	"watershed/signaling/rest"
+	"watershed/signaling/socket"
 )
 
 // node is everything of one process, joined.
@@ -44,6 +45,7 @@ type node struct {
 	greet   bool // print the operator link: the secret was made just now
 	stills  *transcode.Stills
 	sig     *signaling.Server
+	sockets *socket.Server
 	hls     *hlsbridge.Bridge
 	http    net.Listener
 
@@ -95,6 +97,7 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	n.sfu = sfu.New(sfu.Config{
 		Port: port, Log: log, Converter: transcode.NewConverter(ffmpeg, log),
 		Pullers: map[string]sfu.Puller{"rtsp": rtsp.Pull, "rtsps": rtsp.Pull, "rtmp": rtmp.Pull, "rtmps": rtmp.Pull},
+		Changed: func(st *sfu.Stream) { n.sockets.StreamChanged(st) },
 	})
 	publishers, err := whip.New(port, log)
 	if err != nil {
@@ -105,6 +108,9 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	}
 	n.stills = transcode.NewStills(ffmpeg, log)
 	n.sig = signaling.New(signaling.Config{SFU: n.sfu, Publishers: publishers, Access: n.access, Admit: n.access.Admit(n.sfu.Ensure), Stills: n.stills, Node: n.cluster.ID, Log: log})
+	if err := n.openSockets(publishers); err != nil {
+		return nil, err
+	}
 	n.hls = hlsbridge.New(hlsbridge.Config{SFU: n.sfu, Part: cfg.HLS.Part, Segment: cfg.HLS.Segment, Window: cfg.HLS.Window, Access: n.mayRead, Log: log})
 	if err := n.listen(); err != nil {
 		return nil, err
@@ -168,6 +174,7 @@ func (n *node) run(ctx context.Context) error {
 	g.Go(func() error { return n.access.Run(ctx) })
 	g.Go(func() error { return n.api.Run(ctx) })
 	g.Go(func() error { return n.hls.Run(ctx) })
+	g.Go(func() error { return n.sockets.Run(ctx) })
 	n.runPushed(ctx, g)
 	g.Go(func() error { return n.stills.Run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, n.http, n.hls.Before(n.sig.Handler())) })

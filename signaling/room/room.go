@@ -188,6 +188,9 @@ func (r *Room) admit(m *Member, from *Resume, answer func(Joined)) {
 	j := Joined{Room: r.name, Rules: r.rules, Can: m.Can, People: r.people(), Streams: r.streams()}
 	r.history(&j, from)
 	j.Count = r.count()
+	if len(r.members) == 1 {
+		r.told = j.Count // by this answer
+	}
 	r.tellMute(m, true)
 	answer(j)
 	if m.muted != nil {

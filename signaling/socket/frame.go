@@ -31,7 +31,6 @@ const (
 	closeUnauthorized = 4401
 	closeSlow         = 4408
 	closeFlood        = 4429
-	closeFull         = 4503
 )
 
 // request is a client's frame.

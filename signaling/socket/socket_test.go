@@ -1,0 +1,364 @@
+package socket
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/require"
+
+	"watershed/cluster"
+	"watershed/sfu"
+	"watershed/signaling/access"
+	"watershed/signaling/token"
+)
+
+var discard = slog.New(slog.DiscardHandler)
+
+func TestTwoPeopleTalk(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	a, w := n.hello(object{"name": " Li\u202e ", "rooms": []object{{"room": "river-1"}}})
+	you := w["you"].(object)
+	require.Equal(t, "Li", you["name"])
+	require.Equal(t, true, you["guest"])
+	require.Equal(t, "viewer", you["role"])
+	joined := w["rooms"].([]any)[0].(object)
+	require.Equal(t, object{"chat": true, "publish": false, "moderate": false}, joined["can"])
+	require.Equal(t, false, joined["resumed"])
+
+	b := n.enter(n.mint("bo", token.Viewer), "river-1")
+	a.until("two", func(o object) bool { return o["t"] == "presence" && o["count"] == 2.0 })
+	said := a.say("river-1", "c1", "你好")
+	require.Equal(t, "said", said["t"])
+	for _, c := range []*client{a, b} {
+		m := c.wait("messages")
+		require.Equal(t, said["offset"], m["offset"])
+		require.Equal(t, []string{"你好"}, texts(m))
+		msg := m["messages"].([]any)[0].(object)
+		require.Equal(t, said["mid"], msg["mid"])
+		require.Equal(t, "c1", msg["cid"])
+		require.Equal(t, you["user"], msg["user"])
+	}
+	again := a.say("river-1", "c1", "你好")
+	require.Equal(t, said["offset"], again["offset"], "the same cid is the same message")
+
+	late := n.enter("", "river-1")
+	require.Equal(t, "left", a.ask(object{"t": "leave", "room": "river-1"})["t"])
+	refused(t, a.say("river-1", "c2", "x"), "not-in-room")
+	b.until("two again", func(o object) bool { return o["t"] == "presence" && o["count"] == 2.0 })
+	late.ws.CloseNow()
+	b.until("alone", func(o object) bool { return o["t"] == "presence" && o["count"] == 1.0 })
+}
+
+func TestGuestsKeepTheirName(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	_, first := n.hello(object{"name": "Li"})
+	_, second := n.hello(object{"guest": first["guest"]})
+	require.Equal(t, first["you"], second["you"])
+	_, third := n.hello(object{"guest": first["guest"].(string) + "x"})
+	require.NotEqual(t, first["you"].(object)["user"], third["you"].(object)["user"])
+}
+
+// TestResume: whoever comes back with epoch and offset gets what was missed, once; also from the node's next process.
+func TestResume(t *testing.T) {
+	dir := t.TempDir()
+	n := newNode(t, dir)
+	a, b := n.enter(n.mint("a", token.Moderator), "river-1"), n.enter(n.mint("b", token.Viewer), "river-1")
+	a.say("river-1", "1", "one")
+	b.wait("messages")
+	joined := b.ask(object{"t": "join", "room": "river-1"})
+	require.Equal(t, []string{"one"}, texts(joined))
+	b.ws.CloseNow()
+	a.say("river-1", "2", "two")
+	resume := []object{{"room": "river-1", "epoch": joined["epoch"], "offset": joined["offset"]}}
+	_, w := n.hello(object{"rooms": resume})
+	got := w["rooms"].([]any)[0].(object)
+	require.Equal(t, true, got["resumed"])
+	require.Equal(t, []string{"two"}, texts(got))
+
+	n.stop()
+	require.Equal(t, "go-away", a.wait("go-away")["t"])
+	require.Equal(t, int(websocket.StatusGoingAway), a.closed())
+
+	n = newNode(t, dir)
+	a = n.enter(n.mint("a", token.Moderator), "river-1")
+	require.Equal(t, "said", a.say("river-1", "3", "three")["t"])
+	_, w = n.hello(object{"rooms": resume})
+	got = w["rooms"].([]any)[0].(object)
+	require.Equal(t, true, got["resumed"])
+	require.Equal(t, joined["epoch"], got["epoch"])
+	require.Equal(t, []string{"two", "three"}, texts(got))
+
+	for name, from := range map[string]object{
+		"another epoch": {"room": "river-1", "epoch": "other", "offset": joined["offset"]},
+		"the future":    {"room": "river-1", "epoch": joined["epoch"], "offset": 1000},
+		"no epoch":      {"room": "river-1", "offset": 1},
+	} {
+		_, w = n.hello(object{"rooms": []object{from}})
+		got = w["rooms"].([]any)[0].(object)
+		require.Equal(t, false, got["resumed"], name)
+		require.Equal(t, []string{"one", "two", "three"}, texts(got), name)
+	}
+}
+
+// TestOrder: fifty people talk at once, some send again and come back in between, and everybody sees each message once, in one order.
+func TestOrder(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	const senders, each = 50, 10
+	witness := n.enter("", "river-1")
+	var all sync.WaitGroup
+	for s := range senders {
+		jwt := n.mint(fmt.Sprint("s", s), token.Moderator) // whom no limit stops
+		all.Go(func() {
+			c := n.enter(jwt, "river-1")
+			last := 0.0
+			for i := range each {
+				said := c.say("river-1", fmt.Sprint(i), fmt.Sprint(s, " ", i))
+				if i%3 == 0 {
+					c.ws.CloseNow()
+					c = n.enter(jwt, "river-1")
+					again := c.say("river-1", fmt.Sprint(i), "again")
+					require.Equal(t, said["offset"], again["offset"])
+				}
+				require.Greater(t, said["offset"].(float64), last)
+				last = said["offset"].(float64)
+			}
+		})
+	}
+	got := 0
+	for got < senders*each {
+		m := witness.wait("messages")
+		for _, o := range m["messages"].([]any) {
+			got++
+			require.EqualValues(t, got, o.(object)["offset"])
+		}
+	}
+	all.Wait()
+}
+
+func TestMalformedFrames(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	big := strings.Repeat("x", 70<<10)
+	for name, f := range map[string]struct{ text, code, field string }{
+		"no type":         {`{"id":1}`, "bad-request", "t"},
+		"type a number":   {`{"t":1,"id":1}`, "bad-request", "t"},
+		"id an object":    {`{"t":"ping","id":{}}`, "bad-request", "id"},
+		"id too long":     {`{"t":"ping","id":"` + strings.Repeat("x", 65) + `"}`, "bad-request", "id"},
+		"unknown type":    {`{"t":"dance","id":1}`, "unknown-type", ""},
+		"hello again":     {`{"t":"hello","id":1}`, "bad-request", ""},
+		"room a number":   {`{"t":"join","id":1,"room":7}`, "bad-request", "room"},
+		"room a path":     {`{"t":"join","id":1,"room":"../etc"}`, "bad-request", "room"},
+		"room a stream":   {`{"t":"join","id":1,"room":"river-1+u"}`, "bad-request", "room"},
+		"room missing":    {`{"t":"join","id":1}`, "bad-request", "room"},
+		"offset negative": {`{"t":"join","id":1,"room":"river-1","offset":-1}`, "bad-request", "offset"},
+		"no such room":    {`{"t":"join","id":1,"room":"nowhere"}`, "unauthorized", ""},
+		"private room":    {`{"t":"join","id":1,"room":"private-1"}`, "unauthorized", ""},
+		"another's room":  {`{"t":"join","id":1,"room":"acme~river-1"}`, "unauthorized", ""},
+		"text a list":     {`{"t":"say","id":1,"room":"river-1","text":[]}`, "bad-request", "text"},
+		"text too long":   {`{"t":"say","id":1,"room":"river-1","text":"` + strings.Repeat("x", 501) + `"}`, "too-long", ""},
+		"text empty":      {`{"t":"say","id":1,"room":"river-1","text":" \u200b"}`, "empty", ""},
+		"cid too long":    {`{"t":"say","id":1,"room":"river-1","text":"x","cid":"` + strings.Repeat("x", 65) + `"}`, "bad-request", "cid"},
+		"frame too large": {`{"t":"say","id":1,"room":"river-1","text":"` + big + `"}`, "too-large", ""},
+		"1 MB of chat":    {`{"t":"say","id":1,"room":"river-1","text":"` + strings.Repeat("x", 1<<20) + `"}`, "too-large", ""},
+		"moderate":        {`{"t":"moderate","id":1,"room":"river-1","do":"mute","user":"x"}`, "unauthorized", ""},
+		"no offer":        {`{"t":"view","id":1}`, "bad-sdp", ""},
+		"bad offer":       {`{"t":"view","id":1,"sdp":"v=0\r\nnonsense"}`, "bad-sdp", ""},
+		"bind no view":    {`{"t":"bind","id":1,"slots":[]}`, "not-found", ""},
+		"publish nowhere": {`{"t":"publish","id":1,"sdp":"v=0"}`, "bad-request", "stream"},
+		"publish guest":   {`{"t":"publish","id":1,"room":"river-1","sdp":"v=0"}`, "unauthorized", ""},
+		"publish source":  {`{"t":"publish","id":1,"room":"river-1","source":"radio"}`, "bad-request", "source"},
+		"mute nothing":    {`{"t":"mute","id":1,"audio":true}`, "not-found", ""},
+		"candidate":       {`{"t":"candidate","id":1,"pc":"other"}`, "bad-request", "pc"},
+		"playing":         {`{"t":"playing","id":1,"room":"river-1","via":"pigeon"}`, "bad-request", "via"},
+		"many patterns":   {`{"t":"watch","id":1,"streams":[` + strings.Repeat(`"*",`, 100) + `"*"]}`, "bad-request", "streams"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := n.enter("", "river-1")
+			c.t = t
+			c.raw(f.text)
+			answer := c.wait("error")
+			refused(t, answer, f.code)
+			if f.field != "" {
+				require.Equal(t, f.field, answer["field"])
+			}
+			require.Equal(t, "pong", c.ask(object{"t": "ping"})["t"], "the socket goes on")
+		})
+	}
+}
+
+func TestCloses(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	for name, f := range map[string]struct {
+		text string
+		code int
+	}{
+		"not JSON":       {`hello`, 1007},
+		"a list":         {`[]`, 1007},
+		"bad UTF-8":      {"{\"t\":\"hello\",\"name\":\"\xff\"}", 1007},
+		"not hello":      {`{"t":"ping"}`, 4400},
+		"hello of 1 MB":  {`{"t":"hello","name":"` + strings.Repeat("x", 1<<20) + `"}`, 4400},
+		"wrong field":    {`{"t":"hello","rooms":{}}`, 4400},
+		"bad token":      {`{"t":"hello","token":"a.b.c"}`, 4401},
+		"expired token":  {`{"t":"hello","token":"` + n.mintAt(time.Now().Add(-2*time.Hour), "x", token.Viewer) + `"}`, 4401},
+		"beyond measure": {`{"t":"hello","name":"` + strings.Repeat("x", 5<<20) + `"}`, 1009},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := n.dial()
+			c.ws.Write(t.Context(), websocket.MessageText, []byte(f.text)) // the longest is cut off while it is written
+			require.Equal(t, f.code, c.closed())
+		})
+	}
+	c := n.dial()
+	require.NoError(t, c.ws.Write(t.Context(), websocket.MessageBinary, []byte(`{"t":"hello"}`)))
+	require.Equal(t, 1003, c.closed())
+	require.Eventually(t, func() bool { return n.sockets.Sockets() == 0 }, 10*time.Second, 5*time.Millisecond)
+}
+
+func TestUpgrade(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	own := "http" + strings.TrimSuffix(strings.TrimPrefix(n.url, "ws"), "/ws")
+	for name, f := range map[string]struct {
+		header http.Header
+		want   int
+	}{
+		"no origin":      {http.Header{}, 101},
+		"own origin":     {http.Header{"Origin": {own}}, 101},
+		"foreign origin": {http.Header{"Origin": {"https://evil.example"}}, 403},
+		"no protocol":    {http.Header{"Sec-Websocket-Protocol": {"mqtt"}}, 400},
+		"among others":   {http.Header{"Sec-Websocket-Protocol": {"mqtt, watershed.v1"}}, 101},
+	} {
+		require.Equal(t, f.want, status(n.url, f.header), name)
+	}
+}
+
+func TestModeration(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	mod := n.enter(n.mint("mod", token.Moderator), "river-1")
+	bo := n.enter(n.mint("bo", token.Viewer), "river-1")
+	require.Equal(t, "mod", bo.ask(object{"t": "join", "room": "river-1"})["people"].([]any)[0].(object)["user"])
+	said := bo.say("river-1", "1", "rude")
+	do := func(o object) object {
+		o["t"], o["room"] = "moderate", "river-1"
+		return mod.ask(o)
+	}
+	require.Equal(t, "moderated", do(object{"do": "delete", "target": said["mid"]})["t"])
+	refused(t, do(object{"do": "delete", "target": said["mid"]}), "not-found")
+	bo.until("tombstone", func(o object) bool {
+		if o["t"] != "messages" {
+			return false
+		}
+		m := o["messages"].([]any)
+		last := m[len(m)-1].(object)
+		return last["kind"] == "delete" && last["target"] == said["mid"] && last["by"] == "mod"
+	})
+	late := n.enter("", "river-1")
+	history := late.ask(object{"t": "join", "room": "river-1"})
+	require.Equal(t, []string{""}, texts(history), "in history a deleted message is only its tombstone")
+
+	require.Equal(t, "moderated", do(object{"do": "mute", "user": "bo", "for": 60000})["t"])
+	require.Equal(t, "mute", bo.wait("sanction")["do"])
+	answer := bo.say("river-1", "2", "x")
+	refused(t, answer, "muted")
+	require.Greater(t, answer["until"].(float64), float64(time.Now().UnixMilli()))
+	require.Equal(t, "moderated", do(object{"do": "unmute", "user": "bo"})["t"])
+	require.Equal(t, "unmute", bo.wait("sanction")["do"])
+	require.Equal(t, "said", bo.say("river-1", "2", "x")["t"])
+
+	require.Equal(t, "moderated", do(object{"do": "rules", "rules": object{"slow": 5, "guests": false}})["t"])
+	require.Equal(t, object{"chat": true, "guests": false, "slow": 5.0, "publish": "token"}, bo.wait("rules")["rules"])
+	answer = bo.say("river-1", "3", "x")
+	refused(t, answer, "slow")
+	require.InDelta(t, 5000, answer["retry"], 5000)
+	refused(t, late.say("river-1", "1", "x"), "forbidden")
+	refused(t, do(object{"do": "rules", "rules": object{"slow": -1}}), "bad-request")
+	refused(t, do(object{"do": "sing"}), "bad-request")
+	refused(t, do(object{"do": "mute", "user": "mod"}), "forbidden")
+
+	require.Equal(t, "moderated", do(object{"do": "remove", "user": "bo", "for": 60000})["t"])
+	left := bo.wait("left")
+	require.Equal(t, "removed", left["code"])
+	refused(t, bo.ask(object{"t": "join", "room": "river-1"}), "removed")
+	require.Equal(t, "moderated", do(object{"do": "readmit", "user": "bo"})["t"])
+	require.Equal(t, "joined", bo.ask(object{"t": "join", "room": "river-1"})["t"])
+	require.Equal(t, "moderated", do(object{"do": "notice", "text": "be kind"})["t"])
+	bo.until("notice", func(o object) bool { return o["t"] == "messages" && strings.Contains(fmt.Sprint(o), "be kind") })
+}
+
+func TestTokenEnds(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	soon := n.mint("so", token.Viewer, func(c *token.Claims) { c.Expires = time.Now().Add(1500 * time.Millisecond) })
+	expires, revoked := n.enter(soon, "private-1"), n.enter(n.mint("re", token.Viewer), "private-1")
+	require.NoError(t, n.records.Revoke(t.Context(), access.Revocation{Handle: "default/jti-re"}))
+	refused(t, revoked.wait("error"), "unauthorized")
+	require.Equal(t, closeUnauthorized, revoked.closed())
+	require.Equal(t, closeUnauthorized, expires.closed())
+}
+
+// TestNoLongerPublic: who was let in because the stream was public is put out when it is not.
+func TestNoLongerPublic(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	guest, member := n.enter("", "river-1"), n.enter(n.mint("bo", token.Viewer), "river-1")
+	n.sfu.Declare("river-1", sfu.Spec{})
+	n.access.Recheck()
+	require.Equal(t, "unauthorized", guest.wait("left")["code"])
+	require.Equal(t, "said", member.say("river-1", "1", "x")["t"])
+}
+
+func TestLimits(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	c := n.enter("", "river-1")
+	for i := range 5 {
+		require.Equal(t, "said", c.say("river-1", fmt.Sprint(i), "x")["t"])
+	}
+	answer := c.say("river-1", "more", "x")
+	refused(t, answer, "rate")
+	require.Greater(t, answer["retry"].(float64), 0.0)
+	require.Equal(t, "said", c.say("river-1", "0", "x")["t"], "what was said before counts for no limit")
+
+	flood := n.enter("", "river-1")
+	for range 200 {
+		if flood.ws.Write(t.Context(), websocket.MessageText, []byte(`{"t":"ping","id":1}`)) != nil {
+			break
+		}
+	}
+	refused(t, flood.wait("error"), "rate")
+	require.Equal(t, closeFlood, flood.closed())
+}
+
+// TestSlowConsumer: who does not read is closed, and nobody waits for it.
+func TestSlowConsumer(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	slow := n.enter("", "river-1")
+	reader := n.enter("", "river-1")
+	last := make(chan float64, 1)
+	go func() {
+		offset := 0.0
+		for {
+			o, err := reader.read()
+			if err != nil {
+				t.Error("the one who reads is closed too:", err)
+				return
+			}
+			if o["t"] == "messages" {
+				offset = o["offset"].(float64)
+			}
+			if o["t"] == "pong" {
+				last <- offset
+				return
+			}
+		}
+	}()
+	text := strings.Repeat("x", 8<<10) // straight into the log, past every limit
+	for n.sockets.Sockets() == 2 {
+		_, err := n.cluster.Messages.Say(t.Context(), cluster.Post{Room: "river-1", User: "u", Text: text})
+		require.NoError(t, err)
+	}
+	reader.send(object{"t": "ping"})
+	require.Positive(t, <-last)
+	require.NotEqual(t, 0, slow.closed())
+}
