@@ -174,7 +174,7 @@ func (e *epoch) follow(r *rendition) {
 		case differs:
 			r.take(f) // silence, or the last picture, until a discontinuity is allowed
 			e.recut = true
-		case r.shown(f) >= horizon:
+		case b == nil && r.shown(f) >= horizon:
 			return
 		default:
 			r.take(f)
@@ -323,9 +323,9 @@ func (e *epoch) publish(ended bool) *generation {
 
 // look makes a rendition's view.
 func (e *epoch) look(r *rendition, ended bool) *view {
-	v := &view{id: r.id, contentType: mp4, part: r.part, next: make(chan struct{}), inits: r.inits, ended: ended}
+	v := &view{id: r.id, contentType: videoMP4, part: r.part, next: make(chan struct{}), inits: r.inits, ended: ended}
 	if r.sound() {
-		v.contentType = m4a
+		v.contentType = audioMP4
 	}
 	v.segments = r.segments[:len(r.segments):len(r.segments)]
 	if n := len(r.segments); n > 0 {

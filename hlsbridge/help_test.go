@@ -18,6 +18,7 @@ import (
 	"watershed/sfu"
 	"watershed/sfu/leg"
 	"watershed/sfu/media"
+	"watershed/sfu/timeline"
 )
 
 // clip is one of the synthetic cameras': access units without delimiters, 25 a second.
@@ -74,7 +75,13 @@ type studio struct {
 func newStudio(t testing.TB, change func(*Config)) *studio {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	port, err := leg.Listen(ctx, leg.Config{Listen: "127.0.0.1:0", Shards: 1})
+	var port *leg.Port
+	var err error
+	for range 10 { // the system's choice for UDP may be taken for TCP
+		if port, err = leg.Listen(ctx, leg.Config{Listen: "127.0.0.1:0", Shards: 1}); err == nil {
+			break
+		}
+	}
 	require.NoError(t, err)
 	s := &studio{t: t, sfu: sfu.New(sfu.Config{Port: port})}
 	cfg := Config{SFU: s.sfu, Part: 150 * time.Millisecond, away: time.Minute}
@@ -111,11 +118,14 @@ type source struct {
 func (s *studio) connect(name string, audio bool) *source {
 	s.t.Helper()
 	c := loadClip(s.t, name)
-	tracks := []sfu.TrackSpec{{Config: media.Config{Codec: media.H264, ClockRate: 90000, SPS: c.sps, PPS: c.pps}}}
-	if audio {
-		tracks = append(tracks, sfu.TrackSpec{Config: media.Config{Codec: media.AAC, ClockRate: 48000, Channels: 2, ASC: []byte{0x11, 0x90}}})
+	o := sfu.SessionOptions{Pushed: true, Takeover: true, Name: "test", Tracks: []sfu.TrackSpec{
+		{Config: media.Config{Codec: media.H264, ClockRate: 90000, SPS: c.sps, PPS: c.pps}},
+		{Config: media.Config{Codec: media.AAC, ClockRate: 48000, Channels: 2, ASC: []byte{0x11, 0x90}}},
+	}}
+	if !audio {
+		o.Tracks = o.Tracks[:1]
 	}
-	session, writers, err := s.stream.Begin(sfu.SessionOptions{Tracks: tracks, Pushed: true, Name: "test"})
+	session, writers, err := s.stream.Begin(o)
 	require.NoError(s.t, err)
 	return &source{studio: s, clip: c, bframes: name == "bframes", session: session, writers: writers, began: time.Now()}
 }
@@ -137,7 +147,30 @@ func (s *source) send(n int) {
 			}
 		}
 		s.sent++
+		if s.sent%20 == 0 {
+			s.studio.pace()
+		}
 	}
+}
+
+// pace waits until the packager has taken what was sent, but for half a second: a ring keeps no more than that in any case.
+func (s *studio) pace() {
+	s.t.Helper()
+	p := s.bridge.packager(s.stream)
+	if p.gen.Load() == nil {
+		return
+	}
+	f := s.stream.Track(media.Video).Layers()[0].Ring().Latest()
+	sent := timeline.Duration(f.PTS, 90000)
+	require.Eventually(s.t, func() bool {
+		v := p.gen.Load().views[0]
+		last := v.segments[len(v.segments)-1]
+		at := last.start
+		for _, x := range last.parts {
+			at += x.duration
+		}
+		return at > sent-time.Second/2
+	}, 10*time.Second, time.Millisecond)
 }
 
 // reply is a response that was read to its end.

@@ -45,6 +45,7 @@ type rendition struct {
 	queue    []sample
 	ahead    *media.Frame  // read, and not decided yet: a follower's
 	clock    int64         // where the next sound should be, in ticks
+	tuned    bool          // the clock is a source's, not a boundary's
 	end      time.Duration // of what was added
 	sequence uint32        // of the last chunk
 	changed  bool          // since the last view
@@ -97,8 +98,11 @@ func (r *rendition) adopt(cfg *media.Config, init []byte) {
 func (r *rendition) add(f *media.Frame) {
 	s := sample{frame: f, dts: f.DTS, pts: f.PTS}
 	if r.sound() { // decoders want sound without seams: sources whose clocks tick in milliseconds are evened out
-		if off := s.dts - r.clock; off > -r.ticks*3/2 && off < r.ticks*3/2 {
+		if off := s.dts - r.clock; r.tuned && off > -r.ticks*3/2 && off < r.ticks*3/2 {
 			s.dts = r.clock
+		}
+		if !r.tuned {
+			r.tune(s.dts)
 		}
 		s.pts = s.dts
 		r.clock = s.dts + r.ticks
@@ -112,6 +116,13 @@ func (r *rendition) add(f *media.Frame) {
 	if len(r.queue) == r.perPart {
 		r.closePart(0)
 	}
+}
+
+// tune begins the open segment with its first sound, which is a fraction of a frame before or after the boundary.
+func (r *rendition) tune(dts int64) {
+	at := timeline.Duration(dts, r.cfg.ClockRate)
+	r.open.wall += int64(at - r.open.start)
+	r.open.start, r.tuned = at, true
 }
 
 // closePart writes the open part. next is the decoding time of the frame behind it, 0 if that is not known.
@@ -171,7 +182,7 @@ func (r *rendition) turn(b boundary) {
 	if at := timeline.Duration(r.clock, r.cfg.ClockRate); r.sound() && !b.gap && at > b.at-r.frame && at < b.at+r.frame {
 		start = at // sound begins with its own frame, a fraction before or after
 	} else {
-		r.clock = timeline.Ticks(b.at, r.cfg.ClockRate)
+		r.clock, r.tuned = timeline.Ticks(b.at, r.cfg.ClockRate), false
 	}
 	r.open = &segment{
 		msn: b.msn, start: start, wall: b.wall + int64(start-b.at), cut: b.cut, gap: b.gap, init: len(r.inits) - 1,
@@ -188,7 +199,7 @@ func (r *rendition) complete(at time.Duration) {
 		return
 	}
 	r.fillGap(at, true)
-	r.closePart(timeline.Ticks(at, r.cfg.ClockRate))
+	r.closePart(r.next(at))
 	s.duration, s.complete = max(at-s.start, time.Millisecond), true
 	if r.sound() && !s.gap {
 		if end := timeline.Duration(r.clock, r.cfg.ClockRate); end > at-r.frame && end < at+r.frame {
@@ -199,6 +210,14 @@ func (r *rendition) complete(at time.Duration) {
 	s.tail = appendSegment(nil, r.segmentAddress(s.msn), s)
 	r.segments = append(r.segments, s)
 	r.open, r.changed = nil, true
+}
+
+// next decoding time after the open part, whose successor starts at the given time: sound has no seams.
+func (r *rendition) next(at time.Duration) int64 {
+	if r.sound() || r.cfg.BFrames {
+		return 0
+	}
+	return timeline.Ticks(at, r.cfg.ClockRate)
 }
 
 // fillGap lists parts that nothing is in, in a segment of the kind, up to a time; the last one may be short.
@@ -212,7 +231,7 @@ func (r *rendition) fillGap(to time.Duration, short bool) {
 			d = to - r.end
 		}
 		r.end += d
-		r.clock = timeline.Ticks(r.end, r.cfg.ClockRate)
+		r.clock, r.tuned = timeline.Ticks(r.end, r.cfg.ClockRate), false
 		r.addPart(part{duration: d, gap: true})
 	}
 }

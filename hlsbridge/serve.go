@@ -60,7 +60,7 @@ func (b *Bridge) serveMedia(w http.ResponseWriter, r *http.Request, p *packager,
 			notFound(w, "no such initialisation segment")
 			return
 		}
-		h["Content-Type"], h["Cache-Control"] = mp4, forever
+		h["Content-Type"], h["Cache-Control"] = videoMP4, forever
 		writeBodies(w, r, [][]byte{v.inits[f.init]})
 		return
 	}
@@ -85,8 +85,8 @@ func (b *Bridge) serveMedia(w http.ResponseWriter, r *http.Request, p *packager,
 }
 
 var (
-	mp4 = []string{"video/mp4"}
-	m4a = []string{"audio/mp4"}
+	videoMP4 = []string{"video/mp4"}
+	audioMP4 = []string{"audio/mp4"}
 )
 
 // segmentPart that is here already, or nil.

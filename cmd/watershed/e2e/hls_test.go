@@ -37,7 +37,6 @@ func TestChromiumPlaysLLHLS(t *testing.T) {
 	require.NoError(t, page.WaitPictures(0, 250, patience))
 	seen, err := page.Pictures(0)
 	require.NoError(t, err)
-	require.Zero(t, seen.Unread, "pictures whose number cannot be read")
 	delays := seen.Delays(farm.Camera(0).Info(), 50)
 	t.Logf("first picture %.0f ms, delay p50 %.0f ms, p95 %.0f ms", seen.First, browser.Quantile(delays, .5), browser.Quantile(delays, .95))
 
