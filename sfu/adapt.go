@@ -86,12 +86,12 @@ func (v *Viewer) adapt() {
 		return
 	}
 	sent := v.octetsSent()
-	f := bwe.Feedback{At: now, Loss: -1, RTT: time.Duration(v.report.rttNano.Load())}
+	f := bwe.Feedback{At: now, Loss: -1}
 	if !v.adapted.IsZero() {
 		f.Sent = float64(sent-v.sentBefore) * 8 / passed.Seconds()
 	}
 	if v.report.fresh.Swap(false) {
-		f.Loss = float64(v.report.lost.Load()) / 256
+		f.Loss, f.RTT = float64(v.report.lost.Load())/256, time.Duration(v.report.rttNano.Load())
 	}
 	if now.UnixNano()-v.report.rembAt.Load() < int64(rembLife) {
 		f.REMB = float64(v.report.remb.Load())

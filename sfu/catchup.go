@@ -71,7 +71,7 @@ func (sl *Slot) squeezeTo(last *media.Frame, n uint64) squeeze {
 	step := uint32(last.Config.ClockRate / 1000 * squeezeMillis)
 	if sl.sentAny {
 		room := int32(end - sl.lastTS)
-		if room <= 0 { // it has the newest picture already: repeat within the time until the next
+		if room <= int32(n) { // it has the newest picture already, or nearly: squeeze into the time until the next
 			end, room = sl.lastTS+uint32(n), int32(n)
 		}
 		step = min(step, max(1, uint32(room)/uint32(n+1)))

@@ -126,21 +126,37 @@ func (sl *Slot) repair() {
 	sl.viewer.shard.join(sl, l)
 }
 
-// nackBudget keeps repeats from drowning what is new.
-type nackBudget struct {
-	window time.Time
-	left   int
+// repeats is a token bucket of bytes that keeps repeats from drowning what is new.
+type repeats struct {
+	filled time.Time
+	tokens float64
 }
 
-// repeats allowed a viewer in 100 ms: 160 packets are 15 Mb/s, more than any loss that repeating can mend.
-const repeatsPerWindow = 160
+// What may be repeated. A path without a known limit may lose a whole keyframe at once; one that is full gets no more than a quarter on
+// top, because then the loss is its own answer and a smaller layer the cure.
+const (
+	maxNACKs     = 160     // packets looked at in one message
+	freeRepeats  = 400_000 // bytes a second: 5 % of 64 Mb/s
+	freeBurst    = 96_000
+	limitedShare = 0.25 // of the budget
+)
 
-func (b *nackBudget) take(now time.Time) bool {
-	if now.Sub(b.window) > 100*time.Millisecond {
-		b.window, b.left = now, repeatsPerWindow
+func (b *repeats) take(now time.Time, n int, limit float64) bool {
+	rate, burst := float64(freeRepeats), float64(freeBurst)
+	if share := limit / 8 * limitedShare; share < rate {
+		rate, burst = share, share/4
 	}
-	b.left--
-	return b.left >= 0
+	if b.filled.IsZero() {
+		b.tokens = burst
+	} else {
+		b.tokens = min(b.tokens+now.Sub(b.filled).Seconds()*rate, burst)
+	}
+	b.filled = now
+	if b.tokens < float64(n) {
+		return false
+	}
+	b.tokens -= float64(n)
+	return true
 }
 
 func (v *Viewer) nack(n *rtcp.TransportLayerNack) {
@@ -151,7 +167,7 @@ func (v *Viewer) nack(n *rtcp.TransportLayerNack) {
 	var seqs []uint16
 	for _, pair := range n.Nacks {
 		seqs = append(seqs, pair.PacketList()...)
-		if len(seqs) > repeatsPerWindow {
+		if len(seqs) > maxNACKs {
 			break
 		}
 	}
@@ -166,13 +182,13 @@ func (sl *Slot) resend(seqs []uint16) {
 	if sl.rtxPT == 0 || !sl.viewer.leg.Aim(s.batch) {
 		return
 	}
-	now := time.Now()
+	now, limit := time.Now(), sl.viewer.budget.Budget()
 	for _, seq := range seqs {
 		l, in, ok := sl.numbers.Reverse(seq)
-		if !ok || !sl.nacks.take(now) {
-			continue
+		if !ok || sl.tap == nil || l != sl.tap.layer || in < sl.numbers.Since() {
+			continue // from before the keyframe that the decoder has begun anew with
 		}
-		if f, i := l.ring.Find(in); f != nil {
+		if f, i := l.ring.Find(in); f != nil && sl.nacks.take(now, len(f.Packets[i]), limit) {
 			sl.resendOne(f, f.Packets[i], seq)
 		}
 	}

@@ -49,7 +49,12 @@ func (stacks) String() string {
 
 func eventually(t *testing.T, ok func() bool, format string, args ...any) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	within(t, 10*time.Second, ok, format, args...)
+}
+
+func within(t *testing.T, limit time.Duration, ok func() bool, format string, args ...any) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
 	for !ok() {
 		if time.Now().After(deadline) {
 			t.Fatalf(format, args...)

@@ -43,7 +43,7 @@ type Slot struct {
 	allowance int    // packets that may be sent now while catching up
 	squeeze   squeeze
 	repeated  time.Time // last time a PLI was answered from the ring
-	nacks     nackBudget
+	nacks     repeats
 
 	layer   atomic.Pointer[Layer]
 	packets atomic.Uint64

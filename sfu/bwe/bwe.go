@@ -2,7 +2,7 @@
 // time of receiver reports, and REMB, the receiver's own estimate.
 //
 // It reacts fast downwards and feels its way up. A path that carries a small layer well says nothing about a large one, and REMB
-// cannot know either: it grows to about 1.5 times what arrives. So when a larger layer would be welcome, the estimator asks for a probe, a short time at
+// cannot know either: it never exceeds about 1.5 times what arrives and grows by 8 % a second. So only its fall means something here, and when a larger layer would be welcome, the estimator asks for a probe, a short time at
 // a higher rate filled with repeats, and believes in the rate only if the path bore it. Half a second at twice the rate leaves a queue that drains
 // within half a second, which a player's buffer hides.
 package bwe
@@ -17,7 +17,7 @@ type Feedback struct {
 	At   time.Time
 	Sent float64       // bits a second since the last feedback, all that went to the viewer
 	Loss float64       // fraction lost, of the last report; negative if there was none
-	RTT  time.Duration // zero if unknown
+	RTT  time.Duration // of a report since the last feedback, zero if there was none
 	REMB float64       // bits a second, zero if there is none
 }
 
@@ -28,10 +28,12 @@ const (
 	shrink    = 0.85                   // of what arrived: leaves room for the queue to drain
 	lowest    = 60_000                 // bits a second: sound and a sign of life
 	firstHold = 3 * time.Second        // well for so long before the first probe
-	maxHold   = 8 * time.Second        // and at most so long after failed ones, so that a path that recovers is used within 15 s
+	maxHold   = 5 * time.Second        // and at most so long after failed ones, so that a path that recovers is used within 15 s
 	probeTime = 400 * time.Millisecond
 	probeWait = 1300 * time.Millisecond // a report comes every second
 	probeStep = 2.0                     // times what is known to work
+	nextHold  = 300 * time.Millisecond  // after one that went well
+	drain     = 1500 * time.Millisecond // after a fall: what is queued still makes reports look bad
 	forget    = 30 * time.Second        // of the least round trip: routes change
 )
 
@@ -45,6 +47,8 @@ type Estimator struct {
 	probeEnd  time.Time
 	judgeAt   time.Time
 
+	fellAt     time.Time
+	lastREMB   float64
 	leastRTT   time.Duration
 	leastRTTAt time.Time
 }
@@ -61,7 +65,7 @@ func (e *Estimator) Feed(f Feedback) (full bool) {
 	}
 	if e.probeRate > 0 && !f.At.Before(e.judgeAt) {
 		e.limit = max(e.limit, e.probeRate)
-		e.probeRate, e.hold = 0, time.Second // that went well: go on soon
+		e.probeRate, e.hold = 0, nextHold
 		e.wellSince = f.At
 	}
 	return false
@@ -75,20 +79,29 @@ func (e *Estimator) noteRTT(f Feedback) {
 
 // congested reports a full path and what it seems to carry.
 func (e *Estimator) congested(f Feedback) (rate float64, full bool) {
-	rate = math.Inf(1)
-	if f.Loss > highLoss {
+	rate = f.Sent * shrink
+	falling := f.REMB > 0 && f.REMB < 0.97*e.lastREMB && f.REMB < 0.9*f.Sent
+	if f.REMB > 0 {
+		e.lastREMB = f.REMB
+	}
+	switch {
+	case f.Sent < 2*lowest:
+	case falling:
+		return f.REMB, true
+	case f.At.Sub(e.fellAt) < drain:
+	case f.Loss > highLoss:
 		rate, full = f.Sent*(1-f.Loss)*shrink, true
+	case f.RTT > 2*e.leastRTT && f.RTT > e.leastRTT+queueing:
+		full = true
 	}
-	if f.REMB > 0 && f.REMB < 0.9*f.Sent && f.Sent > 2*lowest {
-		rate, full = min(rate, f.REMB), true
-	}
-	if f.RTT > 0 && f.RTT > 2*e.leastRTT && f.RTT > e.leastRTT+queueing {
-		rate, full = min(rate, f.Sent*shrink), true
+	if full && f.REMB > 0 {
+		rate = max(rate, min(f.REMB, f.Sent)) // the receiver knows better what arrived
 	}
 	return rate, full
 }
 
 func (e *Estimator) down(now time.Time, rate float64) {
+	e.fellAt = now
 	if e.probeRate > 0 { // the probe filled it, not the media: what worked before still does
 		e.hold = min(max(2*e.hold, firstHold), maxHold)
 		e.probeRate = 0

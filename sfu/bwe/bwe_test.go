@@ -13,6 +13,7 @@ type path struct {
 	capacity float64
 	queue    float64 // bits
 	limit    float64 // bits that the queue holds
+	remb     float64
 }
 
 // second lets rate bits a second flow for d and returns the feedback of a browser.
@@ -26,10 +27,11 @@ func (p *path) pass(at time.Time, rate float64, d time.Duration) Feedback {
 		At: at, Sent: rate, Loss: lost / in,
 		RTT: 40*time.Millisecond + time.Duration(p.queue/p.capacity*float64(time.Second)),
 	}
-	f.REMB = 1.5 * arrived / d.Seconds()
+	p.remb = min(max(p.remb*1.08, 300e3), 1.5*arrived/d.Seconds())
 	if p.queue > p.capacity/10 { // more than 100 ms: the receiver's own estimator says less than arrives
-		f.REMB = 0.85 * p.capacity
+		p.remb = 0.85 * p.capacity
 	}
+	f.REMB = p.remb
 	return f
 }
 

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,7 +37,9 @@ type Config struct {
 	Delay       time.Duration // added to what is sent: the path's round trip grows by it
 	Verify      int           // decrypt every n-th media packet to verify it; 0 none
 	NoNACK      bool
-	OnPacket    func(p Packet) // called from the peer's goroutine
+	REMB        bool                                // tell the server a bandwidth estimate, as browsers do
+	Route       func(netip.AddrPort) netip.AddrPort // sends to another address than the candidate's: through an emulated path
+	OnPacket    func(p Packet)                      // called from the peer's goroutine
 }
 
 // Packet is one received media packet.
@@ -69,6 +72,8 @@ type Peer struct {
 	in, inRTCP *srtp.Context
 	keyed      atomic.Bool // in, inRTCP and out are there
 	early      [][]byte    // media that came before the keys
+	receiver   receiver
+	zero       uint32 // timestamp of the first video packet
 	seen       int
 	rejected   int
 
@@ -102,6 +107,9 @@ func Dial(ctx context.Context, cfg Config) (*Peer, error) {
 	}
 	if err := p.readAnswer(answer); err != nil {
 		return nil, err
+	}
+	if cfg.Route != nil {
+		p.remote.addr = net.UDPAddrFromAddrPort(cfg.Route(p.remote.addr.AddrPort()))
 	}
 	if p.conn, err = dialSocket(p.remote.addr); err != nil {
 		return nil, err

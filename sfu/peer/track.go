@@ -94,10 +94,23 @@ func (p *Peer) receiveRTP(d []byte, now time.Time) {
 		} else {
 			t.arrived(&pkt)
 		}
+		if p.cfg.REMB && t.Kind == "video" {
+			p.estimate(&pkt)
+		}
 		if p.cfg.OnPacket != nil {
 			p.cfg.OnPacket(pkt)
 		}
 		return
+	}
+}
+
+func (p *Peer) estimate(pkt *Packet) {
+	if p.zero == 0 {
+		p.zero = pkt.Header.TS
+	}
+	p.receiver.add(pkt, p.zero)
+	if bps, ok := p.receiver.estimate(pkt.Arrival); ok {
+		p.SendREMB(bps)
 	}
 }
 

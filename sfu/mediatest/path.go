@@ -1,0 +1,114 @@
+package mediatest
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Path is a bottleneck between one viewer and a node: a UDP relay with a rate, a queue and a delay towards the viewer. What the viewer
+// sends passes at once.
+type Path struct {
+	rate  atomic.Int64 // bits a second, 0 is no limit
+	delay time.Duration
+	queue int64 // bytes that wait at most
+
+	outer *net.UDPConn // the viewer talks to this
+	inner *net.UDPConn // this talks to the node
+	mu    sync.Mutex   // guards viewer
+	view  netip.AddrPort
+	Drops atomic.Int64
+}
+
+// parcel is a datagram under way.
+type parcel struct {
+	data []byte
+	due  time.Time
+}
+
+// NewPath relays to the node's media port. The queue holds 250 ms of 2 Mb/s: a home router's.
+func NewPath(t testing.TB, node netip.AddrPort, delay time.Duration) *Path {
+	t.Helper()
+	p := &Path{delay: delay, queue: 64 << 10}
+	var err error
+	if p.outer, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	if p.inner, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(node)); err != nil {
+		t.Fatal(err)
+	}
+	p.inner.SetReadBuffer(1 << 20)
+	parcels := make(chan parcel, 4096)
+	var running sync.WaitGroup
+	running.Go(p.up)
+	running.Go(func() { p.down(parcels) })
+	running.Go(func() { p.deliver(parcels) })
+	t.Cleanup(func() {
+		p.outer.Close()
+		p.inner.Close()
+		running.Wait()
+	})
+	return p
+}
+
+// Addr that the viewer must send to instead of the node's.
+func (p *Path) Addr() netip.AddrPort { return p.outer.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+// SetRate changes the bottleneck; 0 is none.
+func (p *Path) SetRate(bps int64) { p.rate.Store(bps) }
+
+func (p *Path) up() {
+	buf := make([]byte, 2048)
+	for {
+		n, from, err := p.outer.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		p.view = from
+		p.mu.Unlock()
+		p.inner.Write(buf[:n])
+	}
+}
+
+// down gives each datagram the time at which it leaves the bottleneck, or drops it when the queue is full.
+func (p *Path) down(parcels chan<- parcel) {
+	defer close(parcels)
+	var free time.Time // when the bottleneck has sent all before
+	for {
+		buf := make([]byte, 2048)
+		n, err := p.inner.Read(buf)
+		if err != nil {
+			return
+		}
+		now := time.Now()
+		if free.Before(now) {
+			free = now
+		}
+		if rate := p.rate.Load(); rate > 0 {
+			if waiting := free.Sub(now).Seconds() * float64(rate) / 8; int64(waiting)+int64(n) > p.queue {
+				p.Drops.Add(1)
+				continue
+			}
+			free = free.Add(time.Duration(float64(n*8) / float64(rate) * float64(time.Second)))
+		}
+		select {
+		case parcels <- parcel{buf[:n], free.Add(p.delay)}:
+		default:
+			p.Drops.Add(1)
+		}
+	}
+}
+
+func (p *Path) deliver(parcels <-chan parcel) {
+	for d := range parcels {
+		time.Sleep(time.Until(d.due))
+		p.mu.Lock()
+		to := p.view
+		p.mu.Unlock()
+		p.outer.WriteToUDPAddrPort(d.data, to)
+	}
+}
