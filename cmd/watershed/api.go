@@ -123,12 +123,17 @@ func decided(err error) error {
 // roomRecords are the rules of rooms, and who is there.
 type roomRecords struct {
 	table *cluster.Table[cluster.Rules, *cluster.Rules]
+	open  func() []id.Stream // in which somebody sits
 	count func(id.Stream) int
 }
 
 // rooms of this node.
 func (n *node) rooms() rest.Rooms {
-	return roomRecords{table: n.cluster.Decisions.Rules, count: func(room id.Stream) int {
+	open := n.sockets.Rooms()
+	return roomRecords{table: n.cluster.Decisions.Rules, open: open.Names, count: func(room id.Stream) int {
+		if people, ok := open.Count(room); ok {
+			return people
+		}
 		st, ok := n.sfu.Stream(room)
 		if !ok {
 			return 0
@@ -142,7 +147,7 @@ func (r roomRecords) All() []id.Stream {
 	for _, rules := range r.table.All() {
 		list = append(list, rules.Room)
 	}
-	return slices.Clip(list)
+	return append(list, r.open()...)
 }
 
 func rulesOf(r cluster.Rules) rest.RoomRules {

@@ -3,22 +3,19 @@ package main
 import (
 	"github.com/labstack/echo/v4"
 
+	"watershed/sfu"
 	"watershed/sfu/ingest/whip"
 	"watershed/signaling/access"
 	"watershed/signaling/socket"
 )
 
 // openSockets routes /ws.
-func (n *node) openSockets(publishers *whip.Server) error {
-	secret, _, err := access.Secret(n.cfg.Data, n.cfg.Auth.Secret)
-	if err != nil {
-		return err
-	}
+func (n *node) openSockets(publishers *whip.Server) {
 	n.sockets = socket.New(socket.Config{
 		SFU: n.sfu, Publishers: publishers, Access: n.access, Admit: n.access.Admit(n.sfu.Ensure),
 		Decisions: n.cluster.Decisions, Messages: n.cluster.Messages,
-		Origins: n.cfg.HTTP.Origins, Secret: secret, Node: n.cluster.ID, Version: version(), Log: n.log,
+		Origins: n.cfg.HTTP.Origins, Secret: n.secret, Node: n.cluster.ID, Version: version(), Log: n.log,
+		Describe: func(p *access.Principal, st *sfu.Stream) any { return n.api.Stream(p, st) },
 	})
 	n.sig.Echo().GET("/ws", echo.WrapHandler(n.sockets))
-	return nil
 }

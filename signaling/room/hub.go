@@ -2,6 +2,8 @@ package room
 
 import (
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 
 	"watershed/cluster"
@@ -52,19 +54,18 @@ func (h *Hub) release(r *Room) {
 	}
 }
 
-// Counts of people by room, as presence tells them; rooms in which no socket sits are left out.
-func (h *Hub) Counts() map[id.Stream]int {
+// Names of the rooms that are open.
+func (h *Hub) Names() []id.Stream {
 	h.mu.Lock()
-	all := make(map[id.Stream]*Room, len(h.rooms))
-	for name, r := range h.rooms {
-		all[name] = r
-	}
-	h.mu.Unlock()
-	counts := make(map[id.Stream]int, len(all))
-	for name, r := range all {
-		r.do(func() { counts[name] = r.count() })
-	}
-	return counts
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Keys(h.rooms))
+}
+
+// Count of people as presence tells it; not ok if no socket sits in the room.
+func (h *Hub) Count(name id.Stream) (n int, ok bool) {
+	r, ok := h.find(name)
+	ok = ok && r.do(func() { n = r.count() })
+	return n, ok
 }
 
 // Rules of a room: its own or the default.

@@ -1,9 +1,10 @@
 package socket
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,8 +14,10 @@ import (
 	"watershed/signaling/token"
 )
 
-// eventEvery is how often one stream is told of at most.
-const eventEvery = time.Second
+const (
+	eventEvery   = time.Second     // how often one stream is told of at most
+	figuresEvery = 5 * time.Second // the same, when nothing but its figures changed: bit rate, pictures a second
+)
 
 // events tells sockets that watch streams what changed. Its goroutine is Server.Run's.
 type events struct {
@@ -30,10 +33,9 @@ type events struct {
 
 // toldStream is what was last told of a stream.
 type toldStream struct {
-	stream  *sfu.Stream
 	at      time.Time
-	frames  [2][]byte // for those who may not and may see its source
-	present bool      // in this round
+	look    string // what is told at once when it changes
+	present bool   // in this round
 }
 
 func newEvents(s *Server) *events {
@@ -132,25 +134,41 @@ func (e *events) tell(watchers map[*conn][]string, st *sfu.Stream) {
 		t = &toldStream{}
 		e.told[st.Name] = t
 	}
-	t.present, t.stream = true, st
-	var changed [2]bool
-	for i := range t.frames {
-		b := e.encode(st, i == 1)
-		changed[i] = !bytes.Equal(b, t.frames[i])
-		t.frames[i] = b
+	t.present = true
+	look := lookOf(st)
+	if look == t.look && time.Since(t.at) < figuresEvery {
+		return
 	}
-	if changed[0] || changed[1] {
-		t.at = time.Now()
-	}
+	t.look, t.at = look, time.Now()
+	var frames [2][]byte // for those who may not and may see its source
 	for c, patterns := range watchers {
-		if i := c.sees(st.Name, patterns); i >= 0 && changed[i] {
-			c.Send(t.frames[i])
+		i := c.sees(st.Name, patterns)
+		if i < 0 {
+			continue
 		}
+		if frames[i] == nil {
+			frames[i] = e.encode(c.who, st)
+		}
+		c.Send(frames[i])
 	}
 }
 
-func (e *events) encode(st *sfu.Stream, full bool) []byte {
-	text, err := json.Marshal(e.server.cfg.Describe(st, full))
+// lookOf a stream is everything of it that a page shows in words.
+func lookOf(st *sfu.Stream) string {
+	s := st.Status()
+	var b strings.Builder
+	fmt.Fprint(&b, s.State, s.Reason, s.Message, s.Since.UnixNano(), s.Spec, s.Viewers)
+	for _, t := range s.Tracks {
+		for _, l := range t.Layers() {
+			cfg := l.Config()
+			fmt.Fprint(&b, t.Kind, l.Label, l.Codec, cfg.Width, cfg.Height)
+		}
+	}
+	return b.String()
+}
+
+func (e *events) encode(p *access.Principal, st *sfu.Stream) []byte {
+	text, err := json.Marshal(e.server.cfg.Describe(p, st))
 	if err != nil {
 		e.server.cfg.Log.Error("describe stream", "stream", st.Name, "err", err)
 		text = []byte("null")
@@ -207,8 +225,9 @@ func (c *conn) watch(r *request) error {
 	e.mu.Unlock()
 	list := []any{}
 	for _, st := range c.server.cfg.SFU.Streams() {
-		if i := c.sees(st.Name, f.Streams); i >= 0 {
-			list = append(list, c.server.cfg.Describe(st, i == 1))
+		_, _, ephemeral := st.Name.Room()
+		if !ephemeral && c.sees(st.Name, f.Streams) >= 0 {
+			list = append(list, c.server.cfg.Describe(c.who, st))
 		}
 	}
 	c.reply(r, "watching", struct {

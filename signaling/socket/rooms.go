@@ -336,7 +336,9 @@ func (c *conn) decide(name id.Stream, f *moderateFields) error {
 		if f.Rules == nil {
 			return bad("rules", "rules has the fields to change")
 		}
-		return h.Change(c.ctx, name, f.Rules.apply)
+		err := h.Change(c.ctx, name, f.Rules.apply)
+		c.server.cfg.Access.Recheck() // guests may have lost the right to be there
+		return err
 	}
 	return bad("do", "do is delete, mute, unmute, remove, readmit, unpublish, notice or rules")
 }

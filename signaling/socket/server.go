@@ -39,8 +39,9 @@ type Config struct {
 	Version    string
 	Max        int // sockets; 0 is 50,000
 
-	// Describe is a stream as REST shows it; full for those who may see its source. Nil: name and state.
-	Describe func(st *sfu.Stream, full bool) any
+	// Describe is a stream as REST shows it to somebody. It may differ between those who may see the stream's source and those who may not, and not
+	// otherwise. Nil: name and state.
+	Describe func(p *access.Principal, st *sfu.Stream) any
 
 	Log *slog.Logger
 }
@@ -164,7 +165,7 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // describe is what of a stream anybody may know who may watch it.
-func describe(st *sfu.Stream, _ bool) any {
+func describe(_ *access.Principal, st *sfu.Stream) any {
 	v := st.Status()
 	return struct {
 		Name    id.Stream      `json:"name"`
