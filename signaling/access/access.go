@@ -108,7 +108,7 @@ func (a *Access) Credential(ctx context.Context, cred, addr string) (*Principal,
 	if err == nil {
 		return p, nil
 	}
-	if wait := a.failures.add(host(addr), time.Now()); wait > 0 {
+	if wait := a.failures.add(origin(addr), time.Now()); wait > 0 {
 		return nil, tooMany(wait)
 	}
 	return nil, err
@@ -117,7 +117,7 @@ func (a *Access) Credential(ctx context.Context, cred, addr string) (*Principal,
 func (a *Access) verify(ctx context.Context, cred, addr string) (*Principal, error) {
 	now := time.Now()
 	if strings.Count(cred, ".") != 2 {
-		if wait := a.failures.blocked(host(addr), now); wait > 0 { // keys are found by trying; signatures are not
+		if wait := a.failures.blocked(origin(addr), now); wait > 0 { // keys are found by trying; signatures are not
 			return nil, tooMany(wait)
 		}
 		return a.byKey(cred, now)
@@ -186,7 +186,7 @@ func (a *Access) May(p *Principal, do Action, name id.Stream) error {
 		return problem.New(http.StatusForbidden, "Forbidden", "only those of all tenants may "+r.what)
 	case p.Key && !r.key && r.least > token.Anonymous:
 		return problem.New(http.StatusForbidden, "Forbidden", "a stream key may publish its stream, not "+r.what)
-	case p.Role < r.least:
+	case p.Role < r.least && !p.Key:
 		return problem.New(http.StatusForbidden, "Forbidden", "a "+p.Role.String()+" may not "+r.what+"; it takes a token of role "+r.least.String())
 	case named && !p.covers(r.on, name):
 		return problem.New(http.StatusForbidden, "Forbidden", "your token is not for "+name.Name())

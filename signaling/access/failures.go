@@ -1,6 +1,7 @@
 package access
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -8,7 +9,7 @@ import (
 const (
 	failuresAllowed = 20          // a minute and address: a family behind one router with an expired token each
 	failuresWindow  = time.Minute // a window that begins with the first failure
-	failuresTracked = 10_000      // addresses; when it is full the oldest windows go first
+	failuresTracked = 10_000      // addresses; bounds memory
 )
 
 // failures count wrong credentials by address.
@@ -30,7 +31,7 @@ func (f *failures) add(addr string, now time.Time) time.Duration {
 	defer f.mu.Unlock()
 	w := f.byAddr[addr]
 	if w == nil || now.Sub(w.began) >= failuresWindow {
-		f.make(now)
+		f.room()
 		w = &window{began: now}
 		f.byAddr[addr] = w
 	}
@@ -55,20 +56,23 @@ func (w *window) wait(now time.Time) time.Duration {
 	return 0
 }
 
-// make room for one more: windows that are over go, and if none is, some other.
-func (f *failures) make(now time.Time) {
+// room is made by forgetting some other address: who has so many is not stopped by this anyway.
+func (f *failures) room() {
 	if len(f.byAddr) < failuresTracked {
 		return
 	}
-	for addr, w := range f.byAddr {
-		if now.Sub(w.began) >= failuresWindow {
-			delete(f.byAddr, addr)
-		}
-	}
 	for addr := range f.byAddr {
-		if len(f.byAddr) < failuresTracked {
-			return
-		}
 		delete(f.byAddr, addr)
+		return
 	}
+}
+
+// origin is the address that failures are counted by: without the port, and a network of 64 bits for IPv6, of which everybody has 2^64 addresses.
+func origin(addr string) string {
+	a, err := netip.ParseAddr(host(addr))
+	if err != nil || a.Unmap().Is4() {
+		return host(addr)
+	}
+	p, _ := a.Prefix(64)
+	return p.String()
 }

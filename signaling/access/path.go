@@ -46,7 +46,7 @@ func (a *Access) pathSecret(kid string) []byte {
 func (a *Access) Path(raw string, name id.Stream, addr string) (*Principal, error) {
 	t, err := token.ParsePath(raw, time.Now(), a.pathSecret)
 	if err != nil {
-		if wait := a.failures.add(host(addr), time.Now()); wait > 0 && !errors.Is(err, token.ErrExpired) {
+		if wait := a.failures.add(origin(addr), time.Now()); wait > 0 && !errors.Is(err, token.ErrExpired) {
 			return nil, tooMany(wait)
 		}
 		return nil, unauthorized(err.Error())

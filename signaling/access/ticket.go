@@ -42,12 +42,12 @@ func (a *Access) Ticket(c token.Claims, life, ttl time.Duration) string {
 // Redeem gives the token for a ticket, once. The address is where the ticket came from.
 func (a *Access) Redeem(word, addr string) (jwt string, c *token.Claims, err error) {
 	now := time.Now()
-	if wait := a.failures.blocked(host(addr), now); wait > 0 {
+	if wait := a.failures.blocked(origin(addr), now); wait > 0 {
 		return "", nil, tooMany(wait)
 	}
 	t, ok := a.tickets.take(word)
 	if !ok || !strings.HasPrefix(word, ticketPrefix) || !now.Before(t.until) {
-		a.failures.add(host(addr), now)
+		a.failures.add(origin(addr), now)
 		return "", nil, unauthorized("this link was used already, or is too old; run `watershed token --role admin` for a token")
 	}
 	t.claims.Expires = now.Add(t.ttl)
