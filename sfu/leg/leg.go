@@ -373,3 +373,14 @@ func (l *Leg) receiveRTCP(datagram []byte) {
 	l.rtcpBuf = plain
 	l.mu.Unlock()
 }
+
+// Static returns a leg with a key and a peer given instead of negotiated, outside any port: benchmarks and tests of the sending side use it.
+func Static(conn *udpbatch.Conn, peer netip.AddrPort, key, salt []byte) (*Leg, error) {
+	gcm, err := seal.New(key, salt)
+	if err != nil {
+		return nil, err
+	}
+	l := &Leg{gcm: gcm}
+	l.path.Store(&path{peer: peer, addr: conn.Addr(peer)})
+	return l, nil
+}
