@@ -47,13 +47,12 @@ func Redact(raw string) string {
 		return "(unreadable URL)"
 	}
 	u.User = nil
-	if q := u.Query(); q.Has("passphrase") || q.Has("key") || q.Has("password") || q.Has("token") {
-		for _, k := range []string{"passphrase", "key", "password", "token"} {
-			if q.Has(k) {
-				q.Set(k, "xxxxx")
-			}
+	q := u.Query()
+	for _, k := range []string{"passphrase", "key", "password", "token", "streamid"} {
+		if q.Has(k) {
+			q.Set(k, "xxxxx")
+			u.RawQuery = q.Encode()
 		}
-		u.RawQuery = q.Encode()
 	}
 	return u.String()
 }

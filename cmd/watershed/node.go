@@ -23,6 +23,7 @@ import (
 	"watershed/sfu/id"
 	"watershed/sfu/ingest/rtmp"
 	"watershed/sfu/ingest/rtsp"
+	"watershed/sfu/ingest/srt"
 	"watershed/sfu/ingest/whip"
 	"watershed/sfu/leg"
 	"watershed/sfu/transcode"
@@ -96,7 +97,7 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	}
 	n.sfu = sfu.New(sfu.Config{
 		Port: port, Log: log, Converter: transcode.NewConverter(ffmpeg, log),
-		Pullers: map[string]sfu.Puller{"rtsp": rtsp.Pull, "rtsps": rtsp.Pull, "rtmp": rtmp.Pull, "rtmps": rtmp.Pull},
+		Pullers: map[string]sfu.Puller{"rtsp": rtsp.Pull, "rtsps": rtsp.Pull, "rtmp": rtmp.Pull, "rtmps": rtmp.Pull, "srt": srt.Pull},
 		Changed: func(st *sfu.Stream) { n.sockets.StreamChanged(st) },
 	})
 	publishers, err := whip.New(port, log)

@@ -11,6 +11,7 @@ import (
 	"watershed/sfu/ingest"
 	"watershed/sfu/ingest/rtmp"
 	"watershed/sfu/ingest/rtsp"
+	"watershed/sfu/ingest/srt"
 )
 
 // pushed is a listener for those who push media in.
@@ -31,6 +32,7 @@ func (n *node) listenPushed() error {
 		listen       func(string) (pushed, error)
 	}{
 		{"rtsp", n.cfg.RTSP.Listen, func(a string) (pushed, error) { return rtsp.Listen(a, door) }},
+		{"srt", n.cfg.SRT.Listen, func(a string) (pushed, error) { return srt.Listen(a, n.cfg.SRT.Passphrase, n.cfg.SRT.Latency, door) }},
 		{"rtmp", n.cfg.RTMP.Listen, func(a string) (pushed, error) { return rtmp.Listen(a, secure, door) }},
 	} {
 		if err := n.openPushed(l.key, l.address, l.listen); err != nil {

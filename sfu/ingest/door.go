@@ -22,12 +22,12 @@ type Door struct {
 func (d *Door) Knock(ctx context.Context, path string, p Publish) (Publish, *Permit, error) {
 	name, err := id.ParseStream(strings.Trim(path, "/"))
 	if err != nil {
-		return p, nil, d.refused(p, &Refusal{http.StatusNotFound, err})
+		return p, nil, d.Refused(p, &Refusal{http.StatusNotFound, err})
 	}
 	p.Stream = name
 	permit, err := d.Admit(ctx, p)
 	if err != nil {
-		return p, nil, d.refused(p, err)
+		return p, nil, d.Refused(p, err)
 	}
 	return p, permit, nil
 }
@@ -36,7 +36,7 @@ func (d *Door) Knock(ctx context.Context, path string, p Publish) (Publish, *Per
 func (d *Door) Begin(p Publish, permit *Permit, tracks []sfu.TrackSpec, kicked func(error)) (*Guest, []*sfu.Writer, error) {
 	session, writers, err := permit.Begin(sfu.SessionOptions{Tracks: tracks, Name: p.Protocol + " from " + p.Addr, Kicked: kicked})
 	if err != nil {
-		return nil, nil, d.refused(p, err)
+		return nil, nil, d.Refused(p, err)
 	}
 	d.Log.Info("publisher came", "stream", p.Stream, "protocol", p.Protocol, "from", p.Addr)
 	return &Guest{Session: session, door: d, publish: p}, writers, nil
@@ -44,11 +44,12 @@ func (d *Door) Begin(p Publish, permit *Permit, tracks []sfu.TrackSpec, kicked f
 
 // Unsupported refuses a publisher who brings no codec that is known here.
 func (d *Door) Unsupported(p Publish, codecs string) error {
-	return d.refused(p, &Refusal{http.StatusUnsupportedMediaType, fmt.Errorf(
+	return d.Refused(p, &Refusal{http.StatusUnsupportedMediaType, fmt.Errorf(
 		"no codec of this source is known here (%s): send H264, H265, VP8, VP9 or AV1, and Opus, AAC or G711", codecs)})
 }
 
-func (d *Door) refused(p Publish, err error) error {
+// Refused logs that a publisher was turned away, and returns why.
+func (d *Door) Refused(p Publish, err error) error {
 	if Status(err) == http.StatusUnauthorized && p.Key == "" && p.Token == "" {
 		d.Log.Debug("publisher asked for credentials", "stream", p.Stream, "protocol", p.Protocol, "from", p.Addr)
 		return err // many clients bring none until they are asked

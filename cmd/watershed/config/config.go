@@ -27,7 +27,7 @@ type Config struct {
 	WebRTC  WebRTC            `yaml:"webrtc"`
 	RTSP    Listener          `yaml:"rtsp"` // push in; an empty address turns a listener off, here and below
 	RTMP    Listener          `yaml:"rtmp"`
-	SRT     Listener          `yaml:"srt"`
+	SRT     SRT               `yaml:"srt"`
 	Metrics Listener          `yaml:"metrics"` // Prometheus and pprof
 	Records Records           `yaml:"records"`
 	Auth    Auth              `yaml:"auth"`
@@ -41,6 +41,13 @@ type Config struct {
 type Listener struct {
 	Listen string `yaml:"listen"`
 	TLS    TLS    `yaml:"tls"` // rtmp only: RTMPS on the same port
+}
+
+// SRT is the listener for those who push by SRT.
+type SRT struct {
+	Listen     string        `yaml:"listen"`
+	Passphrase string        `yaml:"passphrase"` // 10 to 80 characters: then everybody must encrypt with it
+	Latency    time.Duration `yaml:"latency"`    // at least; 120ms if left out. A caller may ask for more
 }
 
 // HTTP serves pages, API, WHIP, WHEP, WebSocket and HLS.
@@ -132,7 +139,7 @@ func Default() Config {
 		WebRTC:  WebRTC{Listen: ":8189"},
 		RTSP:    Listener{Listen: ":8554"},
 		RTMP:    Listener{Listen: ":1935"},
-		SRT:     Listener{Listen: ":8890"},
+		SRT:     SRT{Listen: ":8890"},
 		Metrics: Listener{Listen: "127.0.0.1:9600"},
 		Auth:    Auth{Mode: "token"},
 		HLS:     HLS{Part: 350 * time.Millisecond, Segment: 2 * time.Second, Window: 30 * time.Second},

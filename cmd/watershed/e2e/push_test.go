@@ -97,11 +97,36 @@ func TestRTMPRefusals(t *testing.T) {
 	require.Contains(t, refused(t, "-f", "flv", "rtmp://"+n.Listening["rtmp"]+"/No_Name!"), "use 1 to 63 of a-z")
 }
 
-func port(t *testing.T, address string) string {
-	t.Helper()
-	_, p, err := net.SplitHostPort(address)
-	require.NoError(t, err)
-	return p
+func TestFFmpegPublishesBySRT(t *testing.T) {
+	const passphrase = "a-long-passphrase"
+	for name, c := range map[string]struct{ audio, passphrase string }{"aac": {audio: "aac"}, "opus, encrypted": {"libopus", passphrase}} {
+		t.Run(name, func(t *testing.T) {
+			n, address := newNode(t, func(cfg *config.Config) { cfg.SRT.Passphrase = c.passphrase })
+			url := "srt://" + n.Listening["srt"] + "?streamid=publish:stage&latency=80000"
+			if c.passphrase != "" {
+				url += "&passphrase=" + c.passphrase
+			}
+			ffmpeg(t, c.audio, "-f", "mpegts", url)
+			_, err := n.WaitLog(`"msg":"stream live"`, patience)
+			require.NoError(t, err)
+			requirePlayed(t, address, "stage")
+		})
+	}
+}
+
+func TestSRTRefusals(t *testing.T) {
+	n, _ := newNode(t, func(c *config.Config) { c.SRT.Passphrase = "a-long-passphrase" })
+	for url, reason := range map[string]string{
+		"?streamid=river":                                       "the streamid must be publish:{stream}:KEY",
+		"?streamid=read:river":                                  "SRT only publishes here",
+		"?streamid=publish:No_Way":                              "use 1 to 63 of a-z",
+		"?streamid=publish:plain":                               "connections must be encrypted",
+		"?streamid=publish:wrong&passphrase=another_passphrase": "wrong passphrase",
+	} {
+		refused(t, "-f", "mpegts", "srt://"+n.Listening["srt"]+url)
+		_, err := n.WaitLog(reason, patience)
+		require.NoError(t, err, url)
+	}
 }
 
 // refused runs FFmpeg until it gives up, and returns what it said.

@@ -1,0 +1,267 @@
+// Package srt takes what encoders push by SRT as MPEG-TS, and calls SRT sources.
+package srt
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	srt "github.com/datarhei/gosrt"
+
+	"watershed/sfu"
+	"watershed/sfu/ingest"
+	"watershed/sfu/ingest/mpegts"
+	"watershed/sfu/ingest/srt/streamid"
+)
+
+// firstMedia is how long a source may take until its tracks are known.
+const firstMedia = 10 * time.Second
+
+// Server takes publishers.
+type Server struct {
+	door       ingest.Door
+	passphrase string
+	listener   srt.Listener
+	open       sync.WaitGroup
+}
+
+// Listen opens the server's port. With a passphrase, of 10 to 80 characters, all connections must be encrypted with it. latency is
+// the least; a caller may ask for more.
+func Listen(address, passphrase string, latency time.Duration, door ingest.Door) (*Server, error) {
+	c := srt.DefaultConfig()
+	if latency > 0 {
+		c.Latency = latency
+	}
+	if passphrase != "" && (len(passphrase) < srt.MIN_PASSPHRASE_SIZE || len(passphrase) > srt.MAX_PASSPHRASE_SIZE) {
+		return nil, errors.New("the passphrase must have 10 to 80 characters")
+	}
+	a, err := net.ResolveUDPAddr("udp", address) // the library knows no host names
+	if err != nil {
+		return nil, err
+	}
+	host := ""
+	if a.IP != nil {
+		host = a.IP.String()
+	}
+	l, err := srt.Listen("srt", net.JoinHostPort(host, fmt.Sprint(a.Port)), c)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{door: door, passphrase: passphrase, listener: l}, nil
+}
+
+// Addr of the port.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Run serves until ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, s.listener.Close)
+	defer stop()
+	defer s.open.Wait()
+	for {
+		req, err := s.listener.Accept2()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("srt: %w", err)
+		}
+		s.open.Go(func() { s.serve(ctx, req) })
+	}
+}
+
+func (s *Server) serve(ctx context.Context, req srt.ConnRequest) {
+	defer contain(s.door.Log, "srt", req.RemoteAddr())
+	p, permit, err := s.admit(ctx, req)
+	if err != nil {
+		req.Reject(rejection(err))
+		return
+	}
+	c, err := req.Accept()
+	if err != nil {
+		s.door.Log.Debug("srt connection failed", "stream", p.Stream, "from", p.Addr, "error", err)
+		return
+	}
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	defer stop()
+	defer c.Close()
+	var guest *ingest.Guest
+	err = read(c, func(specs []sfu.TrackSpec) (writers []*sfu.Writer, err error) {
+		guest, writers, err = s.door.Begin(p, permit, specs, func(error) { c.Close() })
+		return writers, err
+	})
+	switch {
+	case guest != nil:
+		guest.Leave(err)
+	default:
+		s.door.Log.Warn("publisher sent nothing that can be used", "stream", p.Stream, "protocol", "srt", "from", p.Addr, "reason", err)
+	}
+}
+
+// contain keeps what breaks a parser to its own connection.
+func contain(log *slog.Logger, protocol string, from net.Addr) {
+	if r := recover(); r != nil {
+		log.Error(protocol+": panic", "from", from, "panic", r, "stack", string(debug.Stack()))
+	}
+}
+
+// admit decides while the caller waits in its handshake.
+func (s *Server) admit(ctx context.Context, req srt.ConnRequest) (ingest.Publish, *ingest.Permit, error) {
+	p := ingest.Publish{Protocol: "srt", Addr: address(req.RemoteAddr())}
+	id, err := streamid.Parse(req.StreamId())
+	switch {
+	case err != nil:
+		return p, nil, s.door.Refused(p, &ingest.Refusal{Status: http.StatusBadRequest, Err: err})
+	case id.Mode != "publish":
+		return p, nil, s.door.Refused(p, ingest.Refuse(http.StatusMethodNotAllowed, "streams are watched by WHEP or HLS; SRT only publishes here"))
+	}
+	p.Key, p.Token, p.User, p.Takeover = id.Key, id.Key, id.User, id.Takeover
+	p, permit, err := s.door.Knock(ctx, id.Stream, p)
+	if err != nil {
+		return p, nil, err
+	}
+	if err := s.decrypt(req); err != nil {
+		return p, nil, s.door.Refused(p, err)
+	}
+	return p, permit, nil
+}
+
+// secretError is a disagreement about the passphrase.
+type secretError struct{ error }
+
+func (s *Server) decrypt(req srt.ConnRequest) error {
+	switch {
+	case s.passphrase == "" && req.IsEncrypted():
+		return &secretError{errors.New("the connection is encrypted, and srt.passphrase is not set")}
+	case s.passphrase != "" && !req.IsEncrypted():
+		return &secretError{errors.New("connections must be encrypted with the passphrase")}
+	case s.passphrase == "":
+		return nil
+	}
+	if req.SetPassphrase(s.passphrase) != nil {
+		return &secretError{errors.New("wrong passphrase")}
+	}
+	return nil
+}
+
+// rejection is an error in SRT's words: the extended codes are HTTP's with another first digit (SRT access control guidelines).
+func rejection(err error) srt.RejectionReason {
+	var secret *secretError
+	if errors.As(err, &secret) {
+		return srt.REJ_BADSECRET
+	}
+	switch ingest.Status(err) {
+	case http.StatusUnauthorized:
+		return srt.REJX_UNAUTHORIZED
+	case http.StatusForbidden:
+		return srt.REJX_FORBIDDEN
+	case http.StatusNotFound:
+		return srt.REJX_NOTFOUND
+	case http.StatusMethodNotAllowed:
+		return srt.REJX_BAD_MODE
+	case http.StatusConflict:
+		return srt.REJX_CONFLICT
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		return srt.REJX_OVERLOAD
+	case http.StatusBadRequest:
+		return srt.REJX_BAD_REQUEST
+	}
+	return srt.REJX_ISE
+}
+
+func address(a net.Addr) string {
+	u, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	return netip.AddrPortFrom(u.Addr().Unmap(), u.Port()).String()
+}
+
+var errEnded = errors.New("the source ended the session, or was silent for 5 s")
+
+// read moves media until the connection ends. gosrt has no deadlines: it ends a silent connection by itself, and one without media is closed here.
+func read(c srt.Conn, begin func([]sfu.TrackSpec) ([]*sfu.Writer, error)) error {
+	late := time.AfterFunc(firstMedia, func() { c.Close() })
+	defer late.Stop()
+	err := mpegts.Read(bufio.NewReaderSize(c, 2048), func(specs []sfu.TrackSpec) ([]*sfu.Writer, error) {
+		if !late.Stop() {
+			return nil, errEnded
+		}
+		return begin(specs)
+	})
+	if errors.Is(err, io.EOF) {
+		return errEnded
+	}
+	return err
+}
+
+// Pull is a sfu.Puller for srt URLs, as a caller: srt://host:port?streamid=...&passphrase=...&latency=MS.
+func Pull(ctx context.Context, source *url.URL, feed *sfu.Feed) error {
+	cfg := srt.DefaultConfig()
+	host, err := cfg.UnmarshalURL(source.String())
+	if err != nil {
+		return errors.New("the SRT URL cannot be read") // the library's error would show the passphrase
+	}
+	if m := source.Query().Get("mode"); m != "" && m != "caller" {
+		return fmt.Errorf("mode=%s: a source is called; others push to srt.listen", m)
+	}
+	if _, err := net.DefaultResolver.LookupHost(ctx, source.Hostname()); err != nil {
+		return err // says that it is the name, which the dialer's error does not
+	}
+	c, err := srt.Dial("srt", host, cfg)
+	if err != nil {
+		return classify(err)
+	}
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	defer stop()
+	defer c.Close()
+	failed := make(chan error, 1)
+	var session *sfu.Session
+	err = read(c, func(specs []sfu.TrackSpec) (writers []*sfu.Writer, err error) {
+		session, writers, err = feed.Begin(sfu.SessionOptions{Tracks: specs, Name: "srt", Kicked: func(reason error) {
+			failed <- reason
+			c.Close()
+		}})
+		return writers, err
+	})
+	if session != nil {
+		session.Close(err)
+	}
+	select {
+	case reason := <-failed:
+		return reason
+	default:
+		return err
+	}
+}
+
+// classify reads the dialer's errors, which have no types.
+func classify(err error) error {
+	text := err.Error()
+	reason := sfu.NoReason
+	switch {
+	case strings.Contains(text, "timeout"):
+		reason = sfu.ReasonTimeout
+	case strings.Contains(text, "BADSECRET"), strings.Contains(text, "UNSECURE"), strings.Contains(text, "UNAUTHORIZED"), strings.Contains(text, "FORBIDDEN"):
+		reason = sfu.ReasonAuth
+	case strings.Contains(text, "NOTFOUND"):
+		reason = sfu.ReasonNotFound
+	case strings.Contains(text, "OVERLOAD"), strings.Contains(text, "CONFLICT"):
+		reason = sfu.ReasonBusy
+	}
+	if reason == sfu.NoReason {
+		return err
+	}
+	return &sfu.SourceError{Reason: reason, Err: err}
+}
