@@ -20,12 +20,15 @@ import (
 
 // Converter makes layers of other codecs. It is a sfu.Converter.
 type Converter struct {
-	ffmpeg *FFmpeg
-	log    *slog.Logger
+	ffmpeg  *FFmpeg
+	log     *slog.Logger
+	silence time.Duration // of a child that gets media, which counts as failure
 }
 
 // NewConverter returns a converter that uses the FFmpeg that was found.
-func NewConverter(f *FFmpeg, log *slog.Logger) *Converter { return &Converter{ffmpeg: f, log: log} }
+func NewConverter(f *FFmpeg, log *slog.Logger) *Converter {
+	return &Converter{ffmpeg: f, log: log, silence: silence}
+}
 
 // CanConvert reports whether the conversion is possible on this node, and why not.
 func (c *Converter) CanConvert(from *media.Config, to media.Codec) error {
@@ -35,12 +38,12 @@ func (c *Converter) CanConvert(from *media.Config, to media.Codec) error {
 // niceness of conversions: below the media that passes untouched, which must not suffer from them.
 const niceness = 5
 
-// Silence of the child that counts as failure, while it gets media.
+// silence is long enough for a slow machine to start a decoder of large pictures, and for the most patient one to see its first keyframe.
 const silence = 10 * time.Second
 
 var (
 	errChanged = errors.New("the source changed")
-	errSilent  = fmt.Errorf("FFmpeg made nothing of %v of media", silence)
+	errSilent  = errors.New("FFmpeg makes nothing of the source's media")
 )
 
 // Convert reads the layer and writes the other until ctx ends or it fails. When the source changes, it goes on with another child.
@@ -74,9 +77,10 @@ func (c *Converter) stay(ctx context.Context, r *follower, to *sfu.Writer) error
 	if err != nil {
 		return err
 	}
-	watch := time.AfterFunc(silence, func() { cancel(errSilent) })
+	c.log.Info("converting", "stream", to.Layer().Track.Stream.Name, "from", first.Config.Codec, "to", to.Layer().Codec, "process", child.cmd.Process.Pid)
+	watch := time.AfterFunc(c.silence, func() { cancel(errSilent) })
 	watch.Stop() // until something is fed
-	s := &stay{child: child, reader: r, first: first, to: to, watch: watch}
+	s := &stay{child: child, reader: r, first: first, to: to, watch: watch, silence: c.silence}
 	var feeding sync.WaitGroup
 	var fed error
 	feeding.Go(func() { fed = s.feed(ctx) })
@@ -105,6 +109,8 @@ type stay struct {
 	first  *media.Frame
 	to     *sfu.Writer
 	watch  *time.Timer // ends the child unless it shows something
+
+	silence time.Duration
 
 	mu    sync.Mutex // guards owing
 	owing bool       // fed, and nothing came back yet
@@ -145,7 +151,7 @@ func (s *stay) owe(owing bool) {
 		return
 	}
 	if s.owing = owing; owing {
-		s.watch.Reset(silence)
+		s.watch.Reset(s.silence)
 	} else {
 		s.watch.Stop()
 	}

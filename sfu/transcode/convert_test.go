@@ -4,14 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -420,6 +422,7 @@ func children(t testing.TB) (pids []int) {
 // TestKilledChildIsReplaced and what follows in it are one story: a conversion is killed, comes back with later times, ends with its
 // last reader and leaves nothing.
 func TestKilledChildIsReplaced(t *testing.T) {
+	leakCheck(t)
 	c := encode(t, media.PCMU, click(8000, 20), "-af", "asetnsamples=160", "-c:a", "pcm_mulaw")
 	r := newRig(t, c.config, NewConverter(found(t), slog.New(slog.DiscardHandler)))
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -445,6 +448,7 @@ func TestKilledChildIsReplaced(t *testing.T) {
 
 // TestNeedsShareAChild: needs of the same kind share one child, and it stays until the last is gone.
 func TestNeedsShareAChild(t *testing.T) {
+	leakCheck(t)
 	c := encode(t, media.PCMA, click(8000, 20), "-af", "asetnsamples=160", "-c:a", "pcm_alaw")
 	r := newRig(t, c.config, NewConverter(found(t), slog.New(slog.DiscardHandler)))
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -464,32 +468,43 @@ func TestNeedsShareAChild(t *testing.T) {
 	<-playing
 }
 
-// TestGarbage: what cannot be decoded ends with words for it, in time.
+// TestGarbage: what cannot be decoded ends with words for it, in time; be it that FFmpeg gives up, or that it never does.
 func TestGarbage(t *testing.T) {
-	cfg := media.Config{Codec: media.AAC, ClockRate: 48000, Channels: 2, ASC: []byte{0xff, 0xff, 0xff, 0xff}}
-	c := clip{config: cfg}
-	for i := range int64(100) {
-		c.units = append(c.units, sfu.Unit{Parts: [][]byte{bytes.Repeat([]byte{byte(i)}, 200)}, PTS: i * 1024})
+	for name, asc := range map[string][]byte{"parameters": {0xff, 0xff, 0xff, 0xff}, "frames": {0x11, 0x90}} {
+		t.Run(name, func(t *testing.T) {
+			leakCheck(t)
+			cfg := media.Config{Codec: media.AAC, ClockRate: 48000, Channels: 2, ASC: asc}
+			c := clip{config: cfg}
+			noise := rand.New(rand.NewPCG(1, 2))
+			for i := range int64(300) {
+				frame := make([]byte, 200)
+				for j := range frame {
+					frame[j] = byte(noise.Uint32())
+				}
+				c.units = append(c.units, sfu.Unit{Parts: [][]byte{frame}, PTS: i * 1024})
+			}
+			converter := NewConverter(found(t), slog.New(slog.DiscardHandler))
+			converter.silence = 2 * time.Second
+			r := newRig(t, cfg, nil)
+			target := newRig(t, media.Config{Codec: media.Opus, ClockRate: 48000, Channels: 2}, nil)
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			defer cancel()
+			playing := make(chan struct{})
+			go func() { defer close(playing); r.play(ctx, c) }()
+			err := converter.Convert(ctx, r.stream.Track(media.Audio).Layers()[0], target.writer)
+			require.Error(t, err)
+			require.NotErrorIs(t, err, context.DeadlineExceeded)
+			t.Log(err)
+			require.Empty(t, children(t))
+			cancel()
+			<-playing
+		})
 	}
-	converter := NewConverter(found(t), slog.New(slog.DiscardHandler))
-	r := newRig(t, cfg, nil)
-	target := newRig(t, media.Config{Codec: media.Opus, ClockRate: 48000, Channels: 2}, nil)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	go r.play(ctx, c)
-	err := converter.Convert(ctx, r.stream.Track(media.Audio).Layers()[0], target.writer)
-	require.Error(t, err)
-	require.NotErrorIs(t, err, context.DeadlineExceeded)
-	var failure *Failure
-	if errors.As(err, &failure) {
-		require.NotEmpty(t, failure.Words)
-	}
-	t.Log(err)
-	require.Empty(t, children(t))
 }
 
 // TestSourceComesBack: the conversion follows its source to another session, and does not fill the hours between with silence.
 func TestSourceComesBack(t *testing.T) {
+	leakCheck(t)
 	c := encode(t, media.PCMU, click(8000, 3), "-af", "asetnsamples=160", "-c:a", "pcm_mulaw")
 	r := newRig(t, c.config, NewConverter(found(t), slog.New(slog.DiscardHandler)))
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -515,6 +530,45 @@ func TestSourceComesBack(t *testing.T) {
 	}
 	require.Equal(t, 1, holes, "the pause is not filled")
 	require.Greater(t, seconds(made[len(made)-1])-seconds(made[0]), 5.)
+}
+
+// TestPictureGrows: a source that changes its resolution is followed, with times that go on.
+func TestPictureGrows(t *testing.T) {
+	args := []string{"-c:v", "libx265", "-x265-params", "keyint=50:log-level=none", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-enc_time_base", "1:90000"}
+	small := encode(t, media.H265, numbered(75), args...)
+	large := encode(t, media.H265, numbered(75), append(args, "-s", "640x360", "-sws_flags", "neighbor")...)
+	for _, u := range large.units {
+		u.PTS += 75 * 3600
+		small.units = append(small.units, u)
+	}
+	from, made := session(t, small, media.H264)
+	sequential(t, made)
+	grown := slices.IndexFunc(made, func(f *media.Frame) bool { return f.Config.Width == 640 })
+	require.Positive(t, grown)
+	require.True(t, made[grown].Keyframe)
+	require.Equal(t, 320, made[grown-1].Config.Width)
+	require.Greater(t, made[grown].Config.Version, made[grown-1].Config.Version)
+	require.EqualValues(t, from[75].Config.Width, 640)
+	require.GreaterOrEqual(t, made[grown].PTS, from[75].PTS)
+	for i, n := range numbers(t, made[grown:]) {
+		require.EqualValues(t, (made[grown+i].PTS-from[75].PTS)/3600, n, "picture %d", i)
+	}
+}
+
+// leakCheck fails the test if it leaves goroutines behind. It is called before anything is started.
+func leakCheck(t *testing.T) {
+	before := runtime.NumGoroutine()
+	t.Cleanup(func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; <-tick.C {
+			if time.Now().After(deadline) {
+				t.Error("goroutines are left")
+				pprof.Lookup("goroutine").WriteTo(testLog{t}, 1)
+				return
+			}
+		}
+	})
 }
 
 func TestWithoutFFmpeg(t *testing.T) {

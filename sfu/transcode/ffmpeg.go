@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // FFmpeg is the program as it was found on this machine.
@@ -43,34 +45,27 @@ func Find(ctx context.Context) *FFmpeg {
 	return f
 }
 
+// ask runs the program three times at once: its start takes longer than its answers.
 func (f *FFmpeg) ask(ctx context.Context) error {
-	version, err := f.output(ctx, "-version")
-	if err != nil {
+	g, ctx := errgroup.WithContext(ctx)
+	var version, encoders, decoders string
+	for option, answer := range map[string]*string{"-version": &version, "-encoders": &encoders, "-decoders": &decoders} {
+		g.Go(func() error {
+			cmd := exec.CommandContext(ctx, f.path, option)
+			cmd.Env = environment()
+			out, err := cmd.Output()
+			*answer = string(out)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
 		return err
 	}
 	line, _, _ := strings.Cut(version, "\n")
 	f.Version, _, _ = strings.Cut(strings.TrimPrefix(line, "ffmpeg version "), " ")
 	f.modern = modern(f.Version)
-	encoders, err := f.output(ctx, "-encoders")
-	if err != nil {
-		return err
-	}
-	decoders, err := f.output(ctx, "-decoders")
-	if err != nil {
-		return err
-	}
 	f.encoders, f.decoders = names(encoders), names(decoders)
 	return nil
-}
-
-func (f *FFmpeg) output(ctx context.Context, what string) (string, error) {
-	cmd := exec.CommandContext(ctx, f.path, "-hide_banner", "-nostdin", what)
-	if what == "-version" {
-		cmd.Args = []string{f.path, what}
-	}
-	cmd.Env = environment()
-	out, err := cmd.Output()
-	return string(out), err
 }
 
 // Err is nil when there is a usable FFmpeg.

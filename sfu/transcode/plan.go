@@ -95,7 +95,7 @@ func (f *FFmpeg) convertArgs(from, to *media.Config, live time.Duration) []strin
 	if to.Codec == media.H264 {
 		args = append(args, f.videoArgs(from, live)...)
 	} else {
-		args = append(args, audioArgs(to)...)
+		args = append(args, audioArgs(from, to)...)
 	}
 	return append(args, "-avoid_negative_ts", "disabled", "-flush_packets", "1", "-f", "nut", "-write_index", "0", "pipe:1")
 }
@@ -142,7 +142,8 @@ func encoderThreads(c *media.Config) int {
 	return 1
 }
 
-func audioArgs(to *media.Config) []string {
+func audioArgs(from, to *media.Config) []string {
+	channels := to.Channels
 	args := []string{
 		"-vn",
 		// Keeps the samples on the timeline: silence where 40 ms or more are missing, else stretched by 2 % at most.
@@ -150,9 +151,12 @@ func audioArgs(to *media.Config) []string {
 		"-ar", "48000", "-c:a", encoders[to.Codec],
 	}
 	if to.Codec == media.Opus {
-		return append(args, "-application", "lowdelay", "-frame_duration", "20", "-b:a", "64k", "-ac", strconv.Itoa(min(2, max(1, to.Channels))))
+		args = append(args, "-application", "lowdelay", "-frame_duration", "20")
+		if from.Channels == 1 { // a packet says itself how many it has
+			channels = 1
+		}
 	}
-	return append(args, "-b:a", strconv.Itoa(64000*to.Channels), "-ac", strconv.Itoa(to.Channels))
+	return append(args, "-b:a", strconv.Itoa(48000*channels), "-ac", strconv.Itoa(channels))
 }
 
 // scaled converts ticks between clocks, rounding to the nearest.
