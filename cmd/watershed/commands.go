@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -56,16 +59,19 @@ func (c *demoCmd) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return farm.Run(ctx) })
 	g.Go(func() error { return n.run(ctx) })
-	c.tell(n.http.Addr().String())
+	g.Go(func() error { c.tell(ctx, n); return nil })
 	return g.Wait()
 }
 
 // config of the demo: every listener on loopback, everything allowed, nothing kept.
 func (c *demoCmd) config(farm *camera.Farm, data string) config.Config {
 	cfg := config.Default()
-	cfg.Data, cfg.Auth.Mode, cfg.HTTP.Listen = data, "open", c.Listen
-	cfg.WebRTC.Listen, cfg.RTSP.Listen, cfg.RTMP.Listen, cfg.SRT.Listen = "127.0.0.1:8189", "127.0.0.1:8554", "127.0.0.1:1935", "127.0.0.1:8890"
-	cfg.Cluster.Listen = "127.0.0.1:8443"
+	cfg.Data, cfg.Auth.Mode, cfg.HTTP.Listen, cfg.Log.Level = data, "open", c.Listen, "warn"
+	for _, listen := range []*string{
+		&cfg.WebRTC.Listen, &cfg.RTSP.Listen, &cfg.RTMP.Listen, &cfg.SRT.Listen, &cfg.Metrics.Listen, &cfg.Cluster.Listen,
+	} {
+		*listen = loopback(*listen)
+	}
 	cfg.Streams = map[string]config.Stream{}
 	for i := range c.Cameras {
 		cfg.Streams[fmt.Sprintf("cam%d", i)] = config.Stream{Public: true, Source: farm.URL(i)}
@@ -73,7 +79,39 @@ func (c *demoCmd) config(farm *camera.Farm, data string) config.Config {
 	return cfg
 }
 
-func (c *demoCmd) tell(address string) {
+// loopback gives an address's port on loopback, or any port if somebody has that one: a demo may run beside another node.
+func loopback(address string) string {
+	_, port, _ := net.SplitHostPort(address)
+	for _, network := range []string{"tcp", "udp"} {
+		if !canListen(network, "127.0.0.1:"+port) {
+			return "127.0.0.1:0"
+		}
+	}
+	return "127.0.0.1:" + port
+}
+
+func canListen(network, address string) bool {
+	var l io.Closer
+	var err error
+	if network == "tcp" {
+		l, err = net.Listen(network, address)
+	} else {
+		l, err = net.ListenPacket(network, address)
+	}
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}
+
+// tell what to open, as soon as it plays.
+func (c *demoCmd) tell(ctx context.Context, n *node) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // two keyframes and a busy machine
+	defer cancel()
+	for _, st := range n.sfu.Streams() {
+		st.WaitLive(ctx) // one that is not there then comes later
+	}
 	fmt.Printf(`
 Watershed shows %d synthetic cameras. Open
 
@@ -83,7 +121,7 @@ Watershed shows %d synthetic cameras. Open
 
 Ctrl-C ends it; nothing is kept.
 
-`, c.Cameras, address)
+`, c.Cameras, n.http.Addr())
 }
 
 type cameraCmd struct {

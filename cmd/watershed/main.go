@@ -16,6 +16,7 @@ type cli struct {
 	Demo   demoCmd   `cmd:"" help:"Run a node with synthetic cameras: no files, no FFmpeg, no configuration."`
 	Token  tokenCmd  `cmd:"" help:"Make a token: who may do what, signed with the node's secret."`
 	Camera cameraCmd `cmd:"" help:"Run a farm of synthetic RTSP cameras."`
+	Health healthCmd `cmd:"" help:"Ask a node whether it is alive."`
 
 	Loadtest loadtestCmd `cmd:"" help:"Make viewers by the thousand and report what they saw and cost."`
 }
