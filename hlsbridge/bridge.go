@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"watershed/hlsbridge/archive"
 	"watershed/sfu"
 	"watershed/sfu/id"
 )
@@ -24,6 +25,11 @@ type Config struct {
 	// Access decides whether a request may read a stream; token is that of the path (/t/{token}/hls/...), or "". Its error is what the
 	// client gets when it is a *problem.Problem, 401 otherwise. It is called for every request, so it must be quick. nil allows all.
 	Access func(r *http.Request, token string, st *sfu.Stream) error
+
+	Recordings string        // folder of recordings; "" records nothing
+	KeepFor    time.Duration // recordings: a week
+	KeepBytes  int64         // of each stream's recording; 0 is as much as the age allows
+	DVR        time.Duration // window of dvr.m3u8: two hours
 
 	// MaxBlocked bounds the requests that wait for one stream's next part; further ones get 503. 0 means 20,000.
 	MaxBlocked int
@@ -48,6 +54,12 @@ func (c *Config) defaults() {
 	if c.Access == nil {
 		c.Access = func(*http.Request, string, *sfu.Stream) error { return nil }
 	}
+	if c.KeepFor == 0 {
+		c.KeepFor = 7 * 24 * time.Hour
+	}
+	if c.DVR == 0 {
+		c.DVR = 2 * time.Hour
+	}
 	if c.away == 0 {
 		c.away = awayAfter
 	}
@@ -66,6 +78,7 @@ type Bridge struct {
 
 	mu        sync.RWMutex // guards what follows
 	packagers map[*sfu.Stream]*packager
+	archives  map[id.Stream]*archive.Archive
 	numbers   map[*sfu.Stream]uint64 // above what earlier packagers used
 	closed    bool
 }
@@ -73,14 +86,23 @@ type Bridge struct {
 // New returns a bridge that serves at once. Run must be called so that it ends.
 func New(cfg Config) *Bridge {
 	cfg.defaults()
-	b := &Bridge{cfg: cfg, packagers: map[*sfu.Stream]*packager{}, numbers: map[*sfu.Stream]uint64{}}
+	b := &Bridge{cfg: cfg, packagers: map[*sfu.Stream]*packager{}, archives: map[id.Stream]*archive.Archive{}, numbers: map[*sfu.Stream]uint64{}}
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	return b
 }
 
-// Run waits until ctx ends; then playlists end, requests that wait are answered, and every packager has stopped when it returns.
+// Run records what is to be recorded until ctx ends; then playlists end, requests that wait are answered, and every packager has stopped when it
+// returns.
 func (b *Bridge) Run(ctx context.Context) error {
-	<-ctx.Done()
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for ctx.Err() == nil {
+		b.startRecordings()
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+		}
+	}
 	b.mu.Lock()
 	b.closed = true
 	b.mu.Unlock()
@@ -112,11 +134,26 @@ func (b *Bridge) packager(st *sfu.Stream) *packager {
 func (b *Bridge) package1(p *packager) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
+	if b.cfg.Recordings != "" {
+		b.tasks.Go(func() { b.record(ctx, p) })
+	}
 	p.run(ctx)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.packagers, p.stream)
 	b.numbers[p.stream] = p.number
+}
+
+// startRecordings has every stream that is to be recorded packaged.
+func (b *Bridge) startRecordings() {
+	if b.cfg.Recordings == "" {
+		return
+	}
+	for _, st := range b.cfg.SFU.Streams() {
+		if st.Status().Spec.Record {
+			b.packager(st)
+		}
+	}
 }
 
 // stream by the name in a path.

@@ -323,7 +323,7 @@ func (e *epoch) publish(ended bool) *generation {
 
 // look makes a rendition's view.
 func (e *epoch) look(r *rendition, ended bool) *view {
-	v := &view{id: r.id, contentType: videoMP4, part: r.part, next: make(chan struct{}), inits: r.inits, ended: ended}
+	v := &view{id: r.id, contentType: videoMP4, part: r.part, next: make(chan struct{}), inits: r.inits, track: r.track(), ended: ended}
 	if r.sound() {
 		v.contentType = audioMP4
 	}

@@ -2,6 +2,8 @@ package hlsbridge
 
 import (
 	"time"
+
+	"watershed/hlsbridge/archive"
 )
 
 // part is one partial segment. Its body is a CMAF chunk; a gap has none.
@@ -52,7 +54,8 @@ type view struct {
 	next         chan struct{} // closed when a later view is published
 	segments     []*segment    // that can be asked for, consecutive, the last perhaps open
 	inits        [][]byte
-	lastMSN      uint64 // of the last part
+	track        archive.Track // how a recording describes it
+	lastMSN      uint64        // of the last part
 	lastPart     int
 	lastComplete uint64 // last complete segment
 	hint         string // address of the part that the playlist hints at

@@ -120,6 +120,9 @@ const firstSegment = 10 * time.Second
 
 // serve answers a request for a file of a stream.
 func (b *Bridge) serve(w http.ResponseWriter, r *http.Request, st *sfu.Stream, file string) {
+	if b.serveRecording(w, r, st, file) {
+		return
+	}
 	p := b.packager(st)
 	if p == nil {
 		unavailable(w, "this node is shutting down")

@@ -41,10 +41,14 @@ const (
 // tick is how often a packager looks at the clock when no frame comes.
 const tick = 100 * time.Millisecond
 
-// idle reports whether nobody asked for long enough.
+// idle reports whether nobody asked for long enough, and nothing is recorded.
 func (p *packager) idle(now time.Time) bool {
+	spec := p.stream.Status().Spec
 	linger := lingerAlways
-	if p.stream.Status().Spec.Demand {
+	switch {
+	case spec.Record && p.cfg.Recordings != "":
+		return false
+	case spec.Demand:
 		linger = lingerDemand
 	}
 	return now.Sub(time.Unix(0, p.asked.Load())) > linger

@@ -1,0 +1,246 @@
+package hlsbridge
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"watershed/hlsbridge/archive"
+	"watershed/sfu"
+	"watershed/signaling/problem"
+)
+
+// What a recording is served as, below /hls/{stream}/:
+//
+//	dvr.m3u8                        the last two hours, going on
+//	vod.m3u8?from=TIME&to=TIME      a range, ended; times are RFC 3339 or Unix seconds
+//	clip.mp4?from=TIME&to=TIME      the same as one file
+//	dvr-v0.m3u8, vod-v0.m3u8?...    their media playlists
+//	rec/{take}/v0/init.mp4          an initialisation segment
+//	rec/{take}/v0/{offset}-{size}.m4s   a segment: a piece of a file on disk
+
+// longestRange of a request: a playlist of a day at two-second segments is 5 MB.
+const longestRange = 24 * time.Hour
+
+func exists(dir string) bool {
+	_, err := os.Stat(dir)
+	return err == nil
+}
+
+// serveRecording answers requests for recordings; false if the file is not of one.
+func (b *Bridge) serveRecording(w http.ResponseWriter, r *http.Request, st *sfu.Stream, file string) bool {
+	name, isPlaylist := strings.CutSuffix(file, ".m3u8")
+	kind, track, _ := strings.Cut(name, "-")
+	piece, isPiece := strings.CutPrefix(file, "rec/")
+	if !isPiece && file != "clip.mp4" && !(isPlaylist && (kind == "dvr" || kind == "vod")) {
+		return false
+	}
+	a, err := b.archive(st.Name, false)
+	switch {
+	case err != nil:
+		b.cfg.Log.Error("recording cannot be read", "stream", st.Name, "error", err)
+		fail(w, http.StatusInternalServerError, "Recording damaged", "the recording cannot be read; the node's log says why")
+	case a == nil:
+		notFound(w, "this stream has no recording")
+	case isPiece:
+		servePiece(w, r, a, piece)
+	default:
+		b.serveSpans(w, r, a, kind, track, file == "clip.mp4")
+	}
+	return true
+}
+
+// serveSpans answers with a playlist or a clip of a range.
+func (b *Bridge) serveSpans(w http.ResponseWriter, r *http.Request, a *archive.Archive, kind, track string, clip bool) {
+	now := time.Now()
+	from, to, err := now.Add(-b.cfg.DVR), now.Add(time.Hour), error(nil) // a stream's clock may be ahead of this one
+	if kind != "dvr" {
+		from, to, err = timeRange(r.URL.Query(), now)
+	}
+	if err != nil {
+		fail(w, http.StatusBadRequest, "Not a valid range", err.Error())
+		return
+	}
+	spans := a.Between(from, to)
+	switch {
+	case len(spans) == 0:
+		notFound(w, "nothing was recorded then")
+	case clip:
+		serveClip(w, r, a, spans)
+	case track == "":
+		query := ""
+		if kind == "vod" {
+			query = fmt.Sprintf("?from=%s&to=%s", from.UTC().Format(time.RFC3339Nano), to.UTC().Format(time.RFC3339Nano))
+		}
+		b.writeText(w, r, recordedIndex(&spans[len(spans)-1], kind, query))
+	default:
+		text, ok := recordedList(spans, track, kind == "vod")
+		if !ok {
+			notFound(w, "the recording has no such track")
+			return
+		}
+		b.writeText(w, r, text)
+	}
+}
+
+func timeRange(q url.Values, now time.Time) (from, to time.Time, err error) {
+	if from, err = parseTime(q.Get("from")); err != nil {
+		return from, to, fmt.Errorf("from: %w", err)
+	}
+	to = now
+	if q.Get("to") != "" {
+		if to, err = parseTime(q.Get("to")); err != nil {
+			return from, to, fmt.Errorf("to: %w", err)
+		}
+	}
+	switch d := to.Sub(from); {
+	case d <= 0:
+		return from, to, errors.New("to must be later than from")
+	case d > longestRange:
+		return from, to, errors.New("at most 24 hours at once")
+	}
+	return from, to, nil
+}
+
+func parseTime(s string) (time.Time, error) {
+	if n, err := strconv.ParseInt(s, 10, 40); err == nil {
+		return time.Unix(n, 0), nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return t, errors.New("use RFC 3339, as 2026-11-20T10:00:00Z, or Unix seconds")
+	}
+	return t, nil
+}
+
+// writeText sends a playlist that was made for this request.
+func (b *Bridge) writeText(w http.ResponseWriter, r *http.Request, text []byte) {
+	h := w.Header()
+	h["Content-Type"], h["Cache-Control"], h["Vary"] = hls, brief, vary
+	if takesGzip(r) {
+		pl := newRenderer().seal(text)
+		h["Content-Encoding"] = zipped
+		text = pl.zipped
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(text))}
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		w.Write(text)
+	}
+}
+
+// recordedIndex is the multivariant playlist of a recording.
+func recordedIndex(s *archive.Span, kind, query string) []byte {
+	b := []byte("#EXTM3U\n#EXT-X-VERSION:6\n")
+	var sound *archive.Track
+	peak, codecs := 0, []string{}
+	for i := range s.Tracks {
+		t := &s.Tracks[i]
+		top := 0
+		for _, x := range s.Segments[i] {
+			top = max(top, int(float64(8*x.Size)/max(x.Duration.Seconds(), .5)))
+		}
+		peak, codecs = peak+top, append(codecs, t.Codecs)
+		if t.Audio && len(s.Tracks) > 1 {
+			sound = t
+		}
+	}
+	if sound != nil {
+		b = fmt.Appendf(b, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"Audio\",DEFAULT=YES,AUTOSELECT=YES,URI=\"%s-%s.m3u8%s\"\n", kind, sound.ID, query)
+	}
+	t := &s.Tracks[0]
+	b = fmt.Appendf(b, "#EXT-X-STREAM-INF:BANDWIDTH=%d,CODECS=\"%s\"", max(1, peak), strings.Join(codecs, ","))
+	if !t.Audio {
+		b = fmt.Appendf(b, ",RESOLUTION=%dx%d,FRAME-RATE=%.3f", t.Width, t.Height, t.FPS)
+	}
+	if sound != nil {
+		b = append(b, `,AUDIO="a"`...)
+	}
+	return fmt.Appendf(b, "\n%s-%s.m3u8%s\n", kind, t.ID, query)
+}
+
+// recordedList is a track's media playlist. Every take begins after a discontinuity.
+func recordedList(spans []archive.Span, track string, ended bool) ([]byte, bool) {
+	target := 1
+	for _, s := range spans {
+		target = max(target, s.Target)
+	}
+	first := spans[0]
+	b := fmt.Appendf(nil, "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:%d\n", target)
+	if ended {
+		b = append(b, "#EXT-X-PLAYLIST-TYPE:VOD\n"...)
+	}
+	b = fmt.Appendf(b, "#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", first.First+uint64(first.From), first.Number)
+	found := false
+	for n, s := range spans {
+		if n > 0 {
+			b = append(b, "#EXT-X-DISCONTINUITY\n"...)
+		}
+		for i, t := range s.Tracks {
+			if t.ID != track {
+				continue
+			}
+			found = true
+			b = fmt.Appendf(b, "#EXT-X-MAP:URI=\"rec/%d/%s/init.mp4\"\n", s.Number, track)
+			for _, x := range s.Segments[i] {
+				b = appendSeconds(append(appendTime(b, x.Start.UnixNano()), "#EXTINF:"...), x.Duration)
+				b = fmt.Appendf(b, ",\nrec/%d/%s/%d-%d.m4s\n", s.Number, track, x.Offset, x.Size)
+			}
+		}
+	}
+	if ended {
+		b = append(b, "#EXT-X-ENDLIST\n"...)
+	}
+	return b, found
+}
+
+// servePiece sends {take}/{track}/{offset}-{size}.m4s or init.mp4 from disk.
+func servePiece(w http.ResponseWriter, r *http.Request, a *archive.Archive, path string) {
+	take, rest, _ := strings.Cut(path, "/")
+	track, name, _ := strings.Cut(rest, "/")
+	number, err := strconv.ParseUint(take, 10, 63)
+	f, offset, size := (*os.File)(nil), int64(0), int64(0)
+	if err == nil {
+		f, err = a.Piece(number, track)
+	}
+	if err == nil {
+		defer f.Close()
+		offset, size, err = a.Extent(number, track, name)
+	}
+	if err != nil {
+		notFound(w, "it was not recorded, or was removed since")
+		return
+	}
+	w.Header()["Content-Type"], w.Header()["Cache-Control"] = videoMP4, forever
+	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(f, offset, size))
+}
+
+// serveClip sends a range as one fragmented MP4. It must lie in one take: a file cannot change its tracks.
+func serveClip(w http.ResponseWriter, r *http.Request, a *archive.Archive, spans []archive.Span) {
+	if len(spans) > 1 {
+		last := spans[0].Segments[0]
+		fail(w, http.StatusBadRequest, "Interrupted", "the recording was interrupted at "+last[len(last)-1].End().UTC().Format(time.RFC3339)+
+			"; ask for what lies before or after, or for vod.m3u8")
+		return
+	}
+	clip, err := a.Clip(&spans[0])
+	if err != nil {
+		refuse(w, problem.New(http.StatusInternalServerError, "Recording damaged", "a piece of it cannot be read"))
+		return
+	}
+	defer clip.Close()
+	h := w.Header()
+	h["Content-Type"], h["Cache-Control"] = videoMP4, brief
+	h.Set("Content-Disposition", `attachment; filename="clip.mp4"`)
+	h.Set("Content-Length", strconv.FormatInt(clip.Size, 10))
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		clip.WriteTo(w)
+	}
+}
