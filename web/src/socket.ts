@@ -127,8 +127,8 @@ interface Pending {
   repeat: boolean;
 }
 
-/** Closes after which the same client comes back by itself. The others need another token, another name or a mended client. */
-const final = new Set([1003, 1007, 4400, 4401, 4403, 4404, 4409]);
+/** Closes after which this client does not come back by itself: it needs mending, or another token. */
+const final = new Set([1003, 1007, 1009, 4400, 4401]);
 /** ms. The server closes with 4429 after too many frames and wants calm. */
 const calm = 10_000;
 

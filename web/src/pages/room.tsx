@@ -1,12 +1,12 @@
 /** /room/{room}: people who see, hear and read each other. */
 import '../style/app.css';
 import '../style/room.css';
-import { effect, signal } from '@preact/signals';
+import { effect, signal, untracked } from '@preact/signals';
 import { render } from 'preact';
 import { Icon } from '../room/icons';
 import { Lobby, Toggles } from '../room/lobby';
 import { Room } from '../room/room';
-import { closeDevices, outgoing, screen, share, unshare } from '../room/self';
+import { camera, closeDevices, screen, share, unshare } from '../room/self';
 import { Stage } from '../room/stage';
 import { Bar } from '../ui/bar';
 import { ChatPanel } from '../ui/chat-panel';
@@ -34,11 +34,13 @@ function leave(): void {
   closeDevices();
 }
 
-/** What goes out follows what is open: camera, screen, nothing. */
+/** What goes out follows what is open. */
 effect(() => {
-  const r = room.value;
-  const media = outgoing.value;
-  if (r && media) void r.showing.show(media, screen.value ? 'screen' : 'camera');
+  const [r, face, shared] = [room.value, camera.value, screen.value];
+  untracked(() => {
+    void r?.camera.show(face);
+    void r?.screen.show(shared);
+  });
 });
 
 addEventListener('pagehide', () => room.value?.leave());
@@ -65,7 +67,7 @@ function Controls({ room: r }: { room: Room }) {
   const label = t(sharing ? 'room.screen.off' : 'room.screen');
   return (
     <nav class="controls">
-      <Toggles changed={() => r.showing.mute()} />
+      <Toggles changed={() => r.camera.mute()} />
       {canShare && (
         <button type="button" class="round" data-on={sharing || undefined} aria-label={label} title={label} onClick={() => (sharing ? unshare() : void share(unshare))}>
           <Icon name="screen" />
@@ -81,7 +83,7 @@ function Controls({ room: r }: { room: Room }) {
 
 /** What does not work just now, in words. */
 function Trouble({ room: r }: { room: Room }) {
-  const refused = r.showing.refused.value;
+  const refused = r.camera.refused.value ?? r.screen.refused.value;
   const gone = r.chat.left.value;
   const s = status.value;
   const text = gone

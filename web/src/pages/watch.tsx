@@ -5,6 +5,7 @@ import '../style/watch.css';
 import { signal } from '@preact/signals';
 import { render, type ComponentChild } from 'preact';
 import { ask, isLive, watching, type Stream } from '../api';
+import type { View } from '../player/engine';
 import { Badge } from '../ui/badge';
 import { Bar } from '../ui/bar';
 import { Chat } from '../ui/chat';
@@ -63,6 +64,19 @@ document.querySelector('aside')!.ariaBusy = 'false';
 socket.on('watching', (f) => f.streams.forEach((s: Stream) => s.name === name && learn(s)));
 socket.on('stream', (f) => f.stream.name === name && learn(f.stream));
 socket.watch([name]);
+
+/** Says by which way this page plays: then the room does not count it twice. */
+let via = '';
+function tellVia(now: string): void {
+  via = now;
+  socket.tell({ t: 'playing', room: name, via });
+}
+player.addEventListener('change', (e) => {
+  const view = (e as CustomEvent<View>).detail;
+  const now = view.state === 'playing' || view.state === 'waiting' ? view.via : '';
+  if (now !== via) tellVia(now);
+});
+socket.on('joined', () => tellVia(via));
 
 /** The picture comes first: the socket and the API are asked when the offer has been answered, or after a moment. */
 function begin(): void {

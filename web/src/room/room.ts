@@ -1,5 +1,5 @@
 /** One person's stay in a room: whom they see, what they show, as signals. */
-import { computed, effect, signal } from '@preact/signals';
+import { computed, effect, signal, untracked } from '@preact/signals';
 import type { Stream } from '../api';
 import { isLive } from '../api';
 import type { Frame, Published, Socket } from '../socket';
@@ -13,9 +13,9 @@ const slots = matchMedia('(max-width: 720px)').matches ? 6 : 12;
 export class Room {
   readonly name: string;
   readonly chat: Chat;
-  readonly showing: Showing;
+  readonly camera: Showing;
+  readonly screen: Showing;
   readonly viewing: Viewing;
-  readonly speakers = signal<string[]>([]);
   /** everything that is published here, by stream */
   readonly published = signal<ReadonlyMap<string, Published>>(new Map());
   /** the declared stream of the room's own name, while it is live */
@@ -28,16 +28,19 @@ export class Room {
   constructor(socket: Socket, name: string) {
     this.#socket = socket;
     this.name = name;
-    this.showing = new Showing(socket, name);
+    this.camera = new Showing(socket, name, 'camera');
+    this.screen = new Showing(socket, name, 'screen');
     this.viewing = new Viewing(socket, slots);
     const mine = (type: string, handle: (f: Frame) => void) => socket.on(type, (f) => f.room === name && handle(f));
     this.#off = [
       mine('joined', (f) => this.#joined(f)),
       mine('streams', (f) => this.#streams(f)),
-      mine('speakers', (f) => (this.speakers.value = f.users)),
       socket.on('watching', (f) => f.streams.forEach((s: Stream) => this.#stream(s))),
       socket.on('stream', (f) => this.#stream(f.stream)),
-      effect(() => this.viewing.want(this.others.value)),
+      effect(() => {
+        const wanted = this.others.value;
+        untracked(() => this.viewing.want(wanted));
+      }),
     ];
     this.chat = new Chat(socket, name);
     socket.watch([name]);
@@ -45,17 +48,19 @@ export class Room {
 
   leave(): void {
     for (const off of this.#off) off();
-    this.showing.close();
+    this.camera.close();
+    this.screen.close();
     this.viewing.close();
     this.chat.close();
     this.#socket.leave(this.name).catch(() => undefined);
   }
 
-  /** Joined, for the first time or again: sessions of the socket before are gone, so both connections open anew. */
+  /** Joined, for the first time or again: sessions of the socket before are gone, so all connections open anew. */
   #joined(f: Frame): void {
     this.published.value = new Map((f.streams as Published[]).map((p) => [p.stream, p]));
     void this.viewing.open();
-    void this.showing.open();
+    void this.camera.open();
+    void this.screen.open();
   }
 
   #streams(f: Frame): void {
@@ -71,9 +76,9 @@ export class Room {
   }
 
   #others(): Published[] {
-    const own = this.showing.stream.value;
+    const own = [this.camera.stream.value, this.screen.stream.value];
     const me = this.#socket.welcome?.you.user;
-    const people = [...this.published.value.values()].filter((p) => p.stream !== own && p.user !== me);
+    const people = [...this.published.value.values()].filter((p) => !own.includes(p.stream) && p.user !== me);
     const main = this.main.value;
     const stage: Published[] = main
       ? [{ stream: main.name, user: '', name: main.title || main.name, source: 'stream', video: true, audio: main.tracks?.some((t) => t.kind === 'audio') ?? true }]

@@ -1,5 +1,5 @@
 /** This person's camera, microphone and screen, before and while in the room. */
-import { computed, signal } from '@preact/signals';
+import { signal } from '@preact/signals';
 import type { Key } from '../i18n/en';
 import { DeviceError, openCamera, openScreen, stop } from '../ui/devices';
 
@@ -10,13 +10,6 @@ export const microphoneOn = signal(true);
 export const pickedCamera = signal<string | boolean>(true);
 export const pickedMicrophone = signal<string | boolean>(true);
 export const trouble = signal<Key | null>(null);
-
-/** What goes out: the screen while it is shared, with the microphone; else the camera. */
-export const outgoing = computed(() => {
-  if (!screen.value) return camera.value;
-  const voice = camera.value?.getAudioTracks()[0] ?? screen.value.getAudioTracks()[0];
-  return new MediaStream([...screen.value.getVideoTracks(), ...(voice ? [voice] : [])]);
-});
 
 export async function openDevices(): Promise<void> {
   trouble.value = null;

@@ -1,8 +1,8 @@
-/** Shows this person to the room: one PeerConnection that publishes a camera or a screen, with the microphone. */
+/** Shows this person to the room: one PeerConnection that publishes a camera with its microphone, or a screen. */
 import { signal } from '@preact/signals';
 import { backoff } from '../player/ladder';
 import { send } from '../publish/sender';
-import type { Socket, SocketError } from '../socket';
+import { SocketError, type Frame, type Socket } from '../socket';
 
 export type Source = 'camera' | 'screen';
 
@@ -15,20 +15,23 @@ export class Showing {
   #room: string;
   #pc: RTCPeerConnection | null = null;
   #media: MediaStream | null = null;
-  #source: Source = 'camera';
+  readonly #source: Source;
   #attempt = 0;
+  #off: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(socket: Socket, room: string) {
+  constructor(socket: Socket, room: string, source: Source) {
     this.#socket = socket;
     this.#room = room;
+    this.#source = source;
+    this.#off = socket.on('unpublished', (f) => f.id === undefined && f.source === source && this.#ended(f));
   }
 
-  /** Publishes, in the place of what was published before. */
-  async show(media: MediaStream, source: Source): Promise<void> {
-    if (this.#pc) await this.#socket.request({ t: 'unpublish' }).catch(() => undefined);
+  /** Publishes, in the place of what was published before; null ends it. */
+  async show(media: MediaStream | null): Promise<void> {
+    if (media === this.#media) return;
+    if (this.#pc && !media) this.#socket.request({ t: 'unpublish', source: this.#source }).catch(() => undefined);
     this.#media = media;
-    this.#source = source;
     await this.open();
   }
 
@@ -56,18 +59,24 @@ export class Showing {
   /** Tells the room what is muted, by the tracks' `enabled`. */
   mute(): void {
     const off = (kind: string) => !this.#media?.getTracks().some((t) => t.kind === kind && t.enabled);
-    if (this.stream.value) this.#socket.request({ t: 'mute', audio: off('audio'), video: off('video') }).catch(() => undefined);
+    if (this.stream.value) this.#socket.request({ t: 'mute', source: this.#source, audio: off('audio'), video: off('video') }).catch(() => undefined);
   }
 
   close(): void {
-    if (this.#pc) this.#socket.request({ t: 'unpublish' }).catch(() => undefined);
-    this.#media = null;
-    this.#hangUp();
+    void this.show(null);
+    this.#off();
   }
 
   #state(pc: RTCPeerConnection): void {
     if (pc.connectionState === 'connected') this.#attempt = 0;
     if (pc.connectionState === 'failed') this.#again();
+  }
+
+  /** The server ended it. What a moderator removed, or another tab took over, stays away. */
+  #ended(f: Frame): void {
+    if (f.code === 'lost') return this.#again();
+    this.#hangUp();
+    this.refused.value = new SocketError(f.code ?? 'removed', f.text ?? '');
   }
 
   #failed(e: SocketError): void {

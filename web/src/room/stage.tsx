@@ -5,7 +5,7 @@ import { t, tOr } from '../ui/lang';
 import { myName, welcome } from '../ui/session';
 import { fit } from './layout';
 import type { Room } from './room';
-import { camera, cameraOn, microphoneOn, screen } from './self';
+import { camera, cameraOn, microphoneOn } from './self';
 import { Tile } from './tile';
 
 const gap = 10;
@@ -20,9 +20,9 @@ export function Stage({ room }: { room: Room }) {
     return () => watch.disconnect();
   }, []);
   const others = room.others.value;
-  const presented = screen.value ? null : others.find((p) => p.source === 'screen' || p.source === 'stream');
+  const presented = others.find((p) => p.source === 'screen' || p.source === 'stream');
   const people = others.filter((p) => p !== presented);
-  const self = camera.value || screen.value;
+  const self = camera.value !== null;
   const n = people.length + (self ? 1 : 0);
   const { width, height } = size.value;
   const aside = width > height * 1.2;
@@ -46,9 +46,8 @@ export function Stage({ room }: { room: Room }) {
 }
 
 function Me() {
-  const shown = screen.value ?? camera.value;
   const name = welcome.value?.you.name || myName.value;
-  return <Tile media={shown} name={name} me contain={screen.value !== null} silent={!microphoneOn.value} dark={!screen.value && (!cameraOn.value || !camera.value?.getVideoTracks().length)} />;
+  return <Tile media={camera.value} name={name} me silent={!microphoneOn.value} dark={!cameraOn.value || !camera.value?.getVideoTracks().length} />;
 }
 
 function Other({ room, of: p, contain }: { room: Room; of: Published; contain?: boolean }) {
@@ -60,7 +59,7 @@ function Other({ room, of: p, contain }: { room: Room; of: Published; contain?: 
       name={p.source === 'screen' ? t('room.presenting', { name: p.name }) : p.name}
       silent={p.source !== 'stream' && (p.muted?.audio || !p.audio)}
       dark={!p.video || p.muted?.video}
-      speaking={room.speakers.value.includes(p.user)}
+      speaking={room.viewing.loud.value.includes(p.stream)}
       contain={contain}
       waiting={off ? tOr(`state.${seen.state}`, seen.state) : undefined}
     />

@@ -64,7 +64,8 @@ function follows(line: Line, above: Line | undefined): boolean {
 function LineView({ line, above, chat }: { line: Line; above: Line | undefined; chat: Chat }) {
   if (line.kind === 'notice') return <p class="notice">{line.text}</p>;
   const me = line.user === welcome.value?.you.user;
-  const role = line.role ? tOr(`role.${line.role}`, '') : '';
+  // Where access is open every guest may do everything: that makes nobody staff.
+  const role = line.role && !line.user?.startsWith('guest-') ? tOr(`role.${line.role}`, '') : '';
   return (
     <div class={`line${follows(line, above) ? ' follows' : ''}`} data-state={line.state}>
       {!follows(line, above) && (

@@ -66,7 +66,7 @@ export class Chat {
     let lines = [...this.lines.value];
     for (const m of messages) {
       if (m.kind === 'delete') lines = lines.filter((l) => l.mid !== m.target);
-      else if (!m.kind || m.kind === 'notice') {
+      else if ((!m.kind || m.kind === 'notice') && !lines.some((l) => l.mid === m.mid && !l.state)) {
         const own = m.cid ? lines.findIndex((l) => l.state && l.cid === m.cid) : -1;
         if (own >= 0) lines.splice(own, 1);
         const at = lines.findIndex((l) => l.state); // what is not committed stays below what is
