@@ -146,13 +146,13 @@ func (c *Claims) complete(raw string) {
 	}
 }
 
-// Mint writes a JWT of HS256. An empty ID gets a random one, which is also the Subject's if that is empty.
+// Mint writes a JWT of HS256. An empty ID or Subject gets a random one.
 func Mint(secret []byte, c *Claims, now time.Time) (string, error) {
 	if c.ID == "" {
 		c.ID = id.Random(10)
 	}
 	if c.Subject == "" {
-		c.Subject = "u-" + c.ID[:8]
+		c.Subject = "u-" + id.Random(5)
 	}
 	if c.Tenant == "" {
 		c.Tenant = id.DefaultTenant
