@@ -43,6 +43,13 @@ func (st *Stream) HasLow() bool {
 	return len(lows(st.spec)) > 0
 }
 
+// HasLayer reports whether the video can be had as the layer of this label.
+func (st *Stream) HasLayer(label string) bool {
+	t := st.Track(media.Video)
+	return label == LowLabel && st.HasLow() ||
+		t != nil && slices.ContainsFunc(t.Layers(), func(l *Layer) bool { return l.Label == label })
+}
+
 // HoldLow has the small layer pulled until release is called. It appears among the video track's layers.
 func (st *Stream) HoldLow() (release func()) {
 	st.mu.Lock()

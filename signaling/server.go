@@ -12,6 +12,7 @@ import (
 	"watershed/sfu/ingest/whip"
 	"watershed/sfu/transcode"
 	"watershed/signaling/access"
+	"watershed/signaling/turn"
 )
 
 // Config of the server.
@@ -21,6 +22,7 @@ type Config struct {
 	Access     *access.Access
 	Admit      ingest.Admit      // who may publish
 	Stills     *transcode.Stills // nil: placeholders only
+	TURN       *turn.Server      // nil: no relay
 	Node       string            // this node's id, part of session addresses
 	Log        *slog.Logger
 }

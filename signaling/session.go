@@ -141,6 +141,12 @@ func (s *Server) created(c echo.Context, v *session, answer string) error {
 	h.Set("ETag", v.etag)
 	h.Set("Accept-Patch", sdpfrag.Type)
 	h.Set("Content-Type", "application/sdp")
+	for _, link := range s.cfg.TURN.Links(c.Request().Host) {
+		h.Add("Link", link)
+	}
+	if v.viewer != nil {
+		h.Add("Link", "<"+v.resource+`/layer>; rel="urn:ietf:params:whep:ext:core:layer"`)
+	}
 	return c.String(http.StatusCreated, answer)
 }
 

@@ -1,6 +1,8 @@
 package signaling
 
 import (
+	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -16,6 +18,8 @@ import (
 func (s *Server) routeWHEP() {
 	s.echo.POST("/whep/:stream", s.postWHEP)
 	s.routeSessions("/whep")
+	s.echo.OPTIONS("/whep/:stream/:session/layer", s.sessionOptions)
+	s.echo.POST("/whep/:stream/:session/layer", s.postLayer)
 }
 
 // viewerTransport is a sfu.Viewer as a session sees it.
@@ -67,6 +71,10 @@ func (s *Server) postWHEP(c echo.Context) error {
 		release()
 		return problem(http.StatusBadRequest, "Offer not understood", err.Error())
 	}
+	if err := v.CanWatch(st); err != nil {
+		v.Close(errCodec)
+		return problem(http.StatusNotAcceptable, "No common codec", err.Error()+"; watch by HLS instead, or offer the source's codec")
+	}
 	for _, k := range []media.Kind{media.Video, media.Audio} {
 		if sl := v.Slot(k); sl != nil {
 			sl.Bind(st, "")
@@ -76,6 +84,45 @@ func (s *Server) postWHEP(c echo.Context) error {
 		id: sid, resource: s.resource("whep", st.Name, sid), transport: viewerTransport{v}, ufrag: offeredUfrag(offer),
 		stream: st.Name, does: access.Watch, who: p, addr: c.Request().RemoteAddr, since: time.Now(), viewer: v,
 	}, v.Answer)
+}
+
+var errCodec = errors.New("no common codec")
+
+// layerRequest is what a viewer wants of its video: all may be left out.
+type layerRequest struct {
+	Layer  string `json:"layer"`  // label; "" lets the server choose
+	Height int    `json:"height"` // pixels of the element on the screen
+	Hidden bool   `json:"hidden"` // nobody looks just now
+}
+
+// postLayer lets a viewer choose a layer, or tell what it can show, in the manner of WHEP's layer selection extension.
+func (s *Server) postLayer(c echo.Context) error {
+	openToAll(c.Response().Header())
+	r := c.Request()
+	r.URL.Path = strings.TrimSuffix(r.URL.Path, "/layer")
+	v, err := s.session(c)
+	if err != nil {
+		return err
+	}
+	body, err := readBody(c, "application/json", "a layer request")
+	if err != nil {
+		return err
+	}
+	var want layerRequest
+	if err := json.Unmarshal([]byte(body), &want); err != nil || want.Height < 0 {
+		return problem(http.StatusBadRequest, "Not a layer request", `send {"layer":"low"}, {"height":360} or {"hidden":true}`)
+	}
+	sl := v.viewer.Slot(media.Video)
+	st, ok := s.cfg.SFU.Stream(v.stream)
+	if sl == nil || !ok {
+		return problem(http.StatusNotFound, "No video", "this session carries none")
+	}
+	if want.Layer != "" && !st.HasLayer(want.Layer) {
+		return problem(http.StatusNotFound, "Unknown layer", "the stream has no layer "+want.Layer+" just now")
+	}
+	sl.Bind(st, want.Layer)
+	sl.Hint(sfu.Hint{Height: want.Height, Hidden: want.Hidden})
+	return c.NoContent(http.StatusNoContent)
 }
 
 // codecsOf lists what the stream sends just now, so that the answer's first codec is the one that comes.

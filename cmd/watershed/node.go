@@ -31,6 +31,7 @@ import (
 	"watershed/signaling/access"
 	"watershed/signaling/rest"
 	"watershed/signaling/socket"
+	"watershed/signaling/turn"
 )
 
 // node is everything of one process, joined.
@@ -48,6 +49,7 @@ type node struct {
 	sig     *signaling.Server
 	sockets *socket.Server
 	hls     *hlsbridge.Bridge
+	turn    *turn.Server // nil: off
 	http    net.Listener
 
 	pushed    []pushed
@@ -107,8 +109,11 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	if err := n.openAccess(ctx); err != nil {
 		return nil, err
 	}
+	if err := n.openTURN(port); err != nil {
+		return nil, err
+	}
 	n.stills = transcode.NewStills(ffmpeg, log)
-	n.sig = signaling.New(signaling.Config{SFU: n.sfu, Publishers: publishers, Access: n.access, Admit: n.access.Admit(n.sfu.Ensure), Stills: n.stills, Node: n.cluster.ID, Log: log})
+	n.sig = signaling.New(signaling.Config{SFU: n.sfu, Publishers: publishers, Access: n.access, Admit: n.access.Admit(n.sfu.Ensure), Stills: n.stills, TURN: n.turn, Node: n.cluster.ID, Log: log})
 	n.openSockets(publishers)
 	n.hls = hlsbridge.New(hlsbridge.Config{SFU: n.sfu, Part: cfg.HLS.Part, Segment: cfg.HLS.Segment, Window: cfg.HLS.Window, Access: n.mayRead, Log: log,
 		Recordings: filepath.Join(cfg.Data, "recordings")})
@@ -177,6 +182,9 @@ func (n *node) run(ctx context.Context) error {
 	g.Go(func() error { return n.sockets.Run(ctx) })
 	n.runPushed(ctx, g)
 	g.Go(func() error { return n.stills.Run(ctx) })
+	if n.turn != nil {
+		g.Go(func() error { return n.turn.Run(ctx) })
+	}
 	g.Go(func() error { return serveHTTP(ctx, n.http, n.hls.Before(n.sig.Handler())) })
 	if n.metrics != nil {
 		g.Go(func() error { return serveHTTP(ctx, n.metrics, ops.Handler(n.sfu)) })

@@ -44,6 +44,24 @@ func (p *Port) Addresses() []netip.Addr {
 	return append(found, loopback...)
 }
 
+// Peers are the UDP addresses of the candidates.
+func (p *Port) Peers() (all []netip.AddrPort) {
+	port := p.conns[0].LocalAddr().Port()
+	for _, ip := range p.Addresses() {
+		all = append(all, netip.AddrPortFrom(ip, port))
+	}
+	return all
+}
+
+// Local is an address at which this machine itself reaches the port.
+func (p *Port) Local() netip.AddrPort {
+	local := p.conns[0].LocalAddr()
+	if local.Addr().IsUnspecified() {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), local.Port())
+	}
+	return netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
+}
+
 // Candidates are the port's ICE candidates as SDP attribute values (RFC 8839 section 5.1), UDP before TCP.
 func (p *Port) Candidates() []string {
 	port := p.conns[0].LocalAddr().Port()

@@ -13,6 +13,7 @@ import (
 	"watershed/signaling/problem"
 	"watershed/signaling/room"
 	"watershed/signaling/token"
+	"watershed/signaling/turn"
 )
 
 type helloFields struct {
@@ -32,14 +33,15 @@ type you struct {
 }
 
 type welcome struct {
-	Session   string        `json:"session"`
-	Node      string        `json:"node"`
-	Version   string        `json:"version"`
-	Now       int64         `json:"now"`
-	Heartbeat int64         `json:"heartbeat"`
-	You       you           `json:"you"`
-	Guest     string        `json:"guest,omitempty"`
-	Rooms     []room.Joined `json:"rooms"`
+	Session   string           `json:"session"`
+	Node      string           `json:"node"`
+	Version   string           `json:"version"`
+	Now       int64            `json:"now"`
+	Heartbeat int64            `json:"heartbeat"`
+	You       you              `json:"you"`
+	Guest     string           `json:"guest,omitempty"`
+	ICE       []turn.ICEServer `json:"ice"`
+	Rooms     []room.Joined    `json:"rooms"`
 }
 
 // greet takes the first frame and answers it; false ends the socket.
@@ -120,7 +122,7 @@ func (c *conn) role() string {
 func (c *conn) welcome(r request, h helloFields) bool {
 	w := welcome{
 		Session: c.id, Node: c.server.cfg.Node, Version: c.server.cfg.Version,
-		Heartbeat: heartbeat.Milliseconds(), Rooms: []room.Joined{},
+		Heartbeat: heartbeat.Milliseconds(), ICE: c.server.cfg.TURN.ICEServers(c.request.Host), Rooms: []room.Joined{},
 	}
 	if c.guest {
 		g := c.server.guests.recall(h.Guest, h.Name)

@@ -20,6 +20,7 @@ import (
 	"watershed/signaling/access"
 	"watershed/signaling/problem"
 	"watershed/signaling/room"
+	"watershed/signaling/turn"
 )
 
 // Protocol is the subprotocol's name.
@@ -37,7 +38,8 @@ type Config struct {
 	Secret     []byte   // signs the keys by which guests are known again; the same on all nodes. Empty: made for this process
 	Node       string
 	Version    string
-	Max        int // sockets; 0 is 50,000
+	Max        int          // sockets; 0 is 50,000
+	TURN       *turn.Server // nil: no relay
 
 	// Describe is a stream as REST shows it to somebody. It may differ between those who may see the stream's source and those who may not, and not
 	// otherwise. Nil: name and state.
