@@ -41,7 +41,7 @@ const (
 
 	keysRefresh = 15 * time.Minute // keys of an issuer that rotates them; an unknown key id refreshes sooner
 	keysSooner  = 30 * time.Second // at most that often, so that forged ids do not make us hammer the issuer
-	keysTimeout = 5 * time.Second
+	keysTimeout = 5 * time.Second  // of a fetch, and the longest that a token of an unknown key waits for its turn to cause one
 )
 
 // NewVerifier fetches the keys once and keeps them fresh until ctx ends. An issuer that does not answer now is logged and tried again.
@@ -76,7 +76,7 @@ func (v *Verifier) fetchKeys(ctx context.Context, cfg VerifierConfig) error {
 	}
 	v.jwks, err = keyfunc.NewDefaultOverrideCtx(ctx, []string{cfg.JWKS}, keyfunc.Override{
 		Client: &http.Client{Timeout: keysTimeout}, HTTPTimeout: keysTimeout, RefreshInterval: keysRefresh,
-		RefreshUnknownKID: rate.NewLimiter(rate.Every(keysSooner), 1), RateLimitWaitMax: time.Millisecond,
+		RefreshUnknownKID: rate.NewLimiter(rate.Every(keysSooner), 1), RateLimitWaitMax: keysTimeout,
 		RefreshErrorHandlerFunc: func(string) func(context.Context, error) {
 			return func(_ context.Context, err error) {
 				log.Warn("keys of auth.jwks not fetched; those known before stay", "host", u.Host, "error", err)
@@ -188,9 +188,11 @@ func (c *Claims) check(now time.Time) error {
 	case len(c.Subject) > maxWord || len(c.Name) > maxWord || len(c.ID) > maxWord:
 		return &ClaimError{"sub, name or jti", fmt.Sprintf("longer than %d bytes", maxWord)}
 	}
-	for _, p := range append(append([]string{}, c.Streams...), c.Rooms...) {
-		if err := CheckPattern(p); err != nil {
-			return &ClaimError{"scope", err.Error()}
+	for claim, patterns := range map[string][]string{"streams": c.Streams, "rooms": c.Rooms} {
+		for _, p := range patterns {
+			if err := CheckPattern(p); err != nil {
+				return &ClaimError{claim, err.Error()}
+			}
 		}
 	}
 	return nil
