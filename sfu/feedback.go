@@ -112,10 +112,17 @@ func (v *Viewer) pictureLost(ssrc uint32) {
 // repairInterval between repeated GOPs: a decoder that asks again within it is still working on the last.
 const repairInterval = time.Second
 
+// silence of a source after which a decoder that asks for a picture has lost nothing: Chromium asks every few seconds for as long as none
+// comes. Repeating the GOP would show the past as if it were now; the last picture is to stay.
+const silence = 2 * time.Second
+
 // repair brings a decoder that lost track back: by a fresh keyframe where the source can make one, else by the cached GOP.
 func (sl *Slot) repair() {
 	t := sl.tap
 	if t == nil || t.layer.RequestKeyframe() || time.Since(sl.repeated) < repairInterval || !slices.Contains(t.slots, sl) {
+		return
+	}
+	if f := t.layer.ring.Latest(); f == nil || time.Since(time.Unix(0, f.Server)) > silence {
 		return
 	}
 	sl.repeated = time.Now()

@@ -239,9 +239,8 @@ func texts(o object) (all []string) {
 }
 
 func status(url string, header http.Header) int {
-	ws, r, err := websocket.Dial(context.Background(), url, &websocket.DialOptions{HTTPHeader: header})
+	_, r, err := websocket.Dial(context.Background(), url, &websocket.DialOptions{HTTPHeader: header})
 	if err == nil {
-		ws.CloseNow()
 		return http.StatusSwitchingProtocols
 	}
 	return r.StatusCode
