@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -37,6 +38,13 @@ func (n *node) listen() (err error) {
 		return err
 	}
 	n.listening = append(n.listening, "http", n.http.Addr().String())
+	secure, err := n.tlsConfig("http.tls", n.cfg.HTTP.TLS)
+	if err != nil {
+		return err
+	}
+	if secure != nil {
+		n.http = tls.NewListener(n.http, secure)
+	}
 	if n.cfg.Metrics.Listen == "" {
 		return nil
 	}

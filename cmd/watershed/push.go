@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 
 	"golang.org/x/sync/errgroup"
@@ -45,17 +44,10 @@ func (n *node) listenPushed() error {
 // rtmpTLS is what RTMPS is spoken with: rtmp.tls, else the certificate of http.tls, else nothing.
 func (n *node) rtmpTLS() (*tls.Config, error) {
 	key, c := "rtmp.tls", n.cfg.RTMP.TLS
-	if c.Cert == "" {
+	if c.Cert == "" && len(c.ACME) == 0 {
 		key, c = "http.tls", n.cfg.HTTP.TLS
 	}
-	if c.Cert == "" {
-		return nil, nil
-	}
-	cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{cert}}, nil
+	return n.tlsConfig(key, c)
 }
 
 func (n *node) openPushed(key, address string, listen func(string) (pushed, error)) error {

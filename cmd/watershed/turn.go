@@ -3,8 +3,6 @@ package main
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/tls"
-	"fmt"
 
 	"watershed/sfu/leg"
 	"watershed/signaling/turn"
@@ -19,14 +17,10 @@ func (n *node) openTURN(port *leg.Port) error {
 	mac := hmac.New(sha256.New, n.secret)
 	mac.Write([]byte("turn credentials"))
 	cfg := turn.Config{Listen: c.Listen, TLS: c.TLS, Secret: mac.Sum(nil), Media: port.Peers, Local: port.Local(), Log: n.log}
-	if files := n.cfg.HTTP.TLS; files.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
-		if err != nil {
-			return fmt.Errorf("http.tls: %w", err)
-		}
-		cfg.Cert = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-	}
 	var err error
+	if cfg.Cert, err = n.tlsConfig("http.tls", n.cfg.HTTP.TLS); err != nil {
+		return err
+	}
 	n.turn, err = turn.New(cfg)
 	return err
 }
