@@ -162,5 +162,8 @@ func (b *Bridge) stream(name string) (*sfu.Stream, bool) {
 	if err != nil {
 		return nil, false
 	}
+	if _, _, ephemeral := full.Room(); ephemeral { // a room's participant is for the room
+		return nil, false
+	}
 	return b.cfg.SFU.Stream(full)
 }

@@ -29,6 +29,9 @@ type epoch struct {
 	needKey bool // frames were lost: wait for one that decoding can start at
 	recut   bool // a follower needs a discontinuity
 	index   playlist
+	dash    playlist
+	periods []period
+	zero    int64  // Unix nanoseconds of the timeline's zero, as DASH clients are told
 	indexed uint64 // open segment when the index was written
 }
 
@@ -120,6 +123,7 @@ func (e *epoch) begin(b boundary) {
 	b.msn = e.msn
 	e.boundaries = append(e.boundaries, b)
 	e.lead().turn(b)
+	e.notePeriod(b)
 }
 
 // leave ends the open segment where the pictures stopped and goes on with gaps.
@@ -316,8 +320,12 @@ func (e *epoch) publish(ended bool) *generation {
 	}
 	if e.indexed != e.msn { // what a segment weighs may have changed the bandwidth
 		e.index, e.indexed = e.render.seal(index(e.plan, e.renditions)), e.msn
+		if s := e.lead().segments; len(s) > 0 {
+			e.dropPeriods(s[0].start)
+		}
+		e.dash = e.render.seal(e.manifest(time.Now()))
 	}
-	g.index = e.index
+	g.index, g.manifest = e.index, e.dash
 	return g
 }
 

@@ -66,10 +66,11 @@ type view struct {
 
 // generation is everything that a request can see.
 type generation struct {
-	epoch string
-	plan  *plan
-	index playlist
-	views []*view
+	epoch    string
+	plan     *plan
+	index    playlist
+	manifest playlist // of DASH
+	views    []*view
 }
 
 func (g *generation) view(id string) *view {

@@ -13,15 +13,17 @@ import (
 // Before returns a handler that takes what is the bridge's and gives the rest to next: no router looks at the many requests of a crowd.
 func (b *Bridge) Before(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/hls/") || strings.HasPrefix(r.URL.Path, "/t/") {
-			b.ServeHTTP(w, r)
-			return
+		for _, prefix := range [...]string{"/hls/", "/t/", "/flv/", "/dash/"} {
+			if strings.HasPrefix(r.URL.Path, prefix) {
+				b.ServeHTTP(w, r)
+				return
+			}
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// ServeHTTP serves /hls/{stream}/... and /t/{token}/hls/{stream}/...
+// ServeHTTP serves /hls/{stream}/..., /dash/{stream}/... and /flv/{stream}.flv, each also behind /t/{token}.
 func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h["Access-Control-Allow-Origin"] = star
@@ -42,9 +44,8 @@ func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		token, path, _ = strings.Cut(rest, "/")
 		path = "/" + path
 	}
-	rest, ok := strings.CutPrefix(path, "/hls/")
-	name, file, found := strings.Cut(rest, "/")
-	if !ok || !found {
+	kind, name, file, ok := parsePath(path)
+	if !ok {
 		notFound(w, "there is nothing here; a stream's playlist is /hls/{stream}/index.m3u8")
 		return
 	}
@@ -57,7 +58,28 @@ func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	b.serve(w, r, st, file)
+	switch kind {
+	case "flv":
+		b.serveFLV(w, r, st)
+	case "dash":
+		b.serveDASH(w, r, st, file)
+	default:
+		b.serve(w, r, st, file)
+	}
+}
+
+// parsePath takes /hls/{stream}/{file}, /dash/{stream}/{file} or /flv/{stream}.flv apart.
+func parsePath(path string) (kind, stream, file string, ok bool) {
+	kind, rest, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	switch {
+	case !ok:
+		return "", "", "", false
+	case kind == "flv":
+		stream, ok = strings.CutSuffix(rest, ".flv")
+		return kind, stream, "", ok
+	}
+	stream, file, ok = strings.Cut(rest, "/")
+	return kind, stream, file, ok && (kind == "hls" || kind == "dash")
 }
 
 // Header values that all responses share. Nobody may change them.
@@ -123,24 +145,14 @@ func (b *Bridge) serve(w http.ResponseWriter, r *http.Request, st *sfu.Stream, f
 	if b.serveRecording(w, r, st, file) {
 		return
 	}
-	p := b.packager(st)
-	if p == nil {
-		unavailable(w, "this node is shutting down")
-		return
-	}
-	p.asked.Store(time.Now().UnixNano())
-	g := p.gen.Load()
+	p, g := b.current(w, r, st)
 	if g == nil {
-		if g = b.first(r, p); g == nil {
-			s := st.Status()
-			unavailable(w, "the stream has nothing to show yet: it is "+string(s.State)+" "+string(s.Reason)+" "+s.Message)
-			return
-		}
+		return
 	}
 	name, playlist := strings.CutSuffix(file, ".m3u8")
 	switch v := g.view(name); {
 	case playlist && name == "index":
-		b.writePlaylist(w, r, &g.index, g.plan.cacheReload)
+		b.writePlaylist(w, r, &g.index, hls, g.plan.cacheReload)
 	case playlist && v != nil:
 		b.servePlaylist(w, r, p, g, v)
 	case playlist:
@@ -148,6 +160,24 @@ func (b *Bridge) serve(w http.ResponseWriter, r *http.Request, st *sfu.Stream, f
 	default:
 		b.serveMedia(w, r, p, g, file)
 	}
+}
+
+// current generation of a stream. It waits for the first; if that does not come it answers itself and returns nil.
+func (b *Bridge) current(w http.ResponseWriter, r *http.Request, st *sfu.Stream) (*packager, *generation) {
+	p := b.packager(st)
+	if p == nil {
+		unavailable(w, "this node is shutting down")
+		return nil, nil
+	}
+	p.asked.Store(time.Now().UnixNano())
+	g := p.gen.Load()
+	if g == nil {
+		if g = b.first(r, p); g == nil {
+			s := st.Status()
+			unavailable(w, "the stream has nothing to show yet: it is "+string(s.State)+" "+string(s.Reason)+" "+s.Message)
+		}
+	}
+	return p, g
 }
 
 // first waits for the first generation.
@@ -164,9 +194,9 @@ func (b *Bridge) first(r *http.Request, p *packager) *generation {
 }
 
 // writePlaylist sends a rendered playlist, compressed if the client takes that.
-func (b *Bridge) writePlaylist(w http.ResponseWriter, r *http.Request, pl *playlist, cache []string) {
+func (b *Bridge) writePlaylist(w http.ResponseWriter, r *http.Request, pl *playlist, contentType, cache []string) {
 	h := w.Header()
-	h["Content-Type"], h["Cache-Control"], h["Vary"], h["Priority"] = hls, cache, vary, urgent
+	h["Content-Type"], h["Cache-Control"], h["Vary"], h["Priority"] = contentType, cache, vary, urgent
 	body, length := pl.plain, pl.length[0]
 	if takesGzip(r) {
 		h["Content-Encoding"] = zipped

@@ -17,6 +17,7 @@ type plan struct {
 	frame       time.Duration // of the leading rendition
 	part        time.Duration // PART-TARGET
 	segment     time.Duration // segments end at the first keyframe after that
+	length      time.Duration // that they will have
 	target      int           // EXT-X-TARGETDURATION, seconds
 	independent bool          // every segment begins with a keyframe
 
@@ -82,11 +83,11 @@ func frameDuration(r *ring.Ring, first uint64) (time.Duration, bool) {
 // newPlan: as many whole frames as fit below the ceiling make a part. gop is 0 when it is not known.
 func newPlan(frame, gop, ceiling, segment time.Duration) *plan {
 	n := max(1, int((ceiling+frame/16)/frame))
-	p := &plan{frame: frame, part: time.Duration(n) * frame, segment: segment, target: longestTarget}
+	p := &plan{frame: frame, part: time.Duration(n) * frame, segment: segment, target: longestTarget, length: segment}
 	if gop > 0 {
 		k := math.Ceil(float64(segment-frame/2) / float64(gop))
-		length := time.Duration(max(1, k)) * gop
-		p.target = max(int(math.Ceil((length - frame).Seconds())), int(math.Ceil(segment.Seconds())), 1)
+		p.length = time.Duration(max(1, k)) * gop
+		p.target = max(int(math.Ceil((p.length - frame).Seconds())), int(math.Ceil(segment.Seconds())), 1)
 	}
 	p.independent = gop > 0 && p.target <= longestTarget
 	p.target = min(p.target, longestTarget)

@@ -104,7 +104,7 @@ func (b *Bridge) servePlaylist(w http.ResponseWriter, r *http.Request, p *packag
 	if d.block {
 		cache = g.plan.cacheBlocking
 	}
-	b.writePlaylist(w, r, pl, cache)
+	b.writePlaylist(w, r, pl, hls, cache)
 }
 
 // await waits until a later view of the rendition satisfies enough; nil when it takes too long, or the rendition is gone.
