@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/Eyevinn/mp4ff v0.51.0
 	github.com/MicahParks/keyfunc/v3 v3.8.1
+	github.com/abema/go-mp4 v1.7.1
 	github.com/alecthomas/kong v1.17.0
 	github.com/bluenviron/gortmplib v1.0.0
 	github.com/bluenviron/gortsplib/v4 v4.16.2
@@ -40,7 +41,6 @@ require (
 
 require (
 	github.com/MicahParks/jwkset v0.11.1 // indirect
-	github.com/abema/go-mp4 v1.7.1 // indirect
 	github.com/armon/go-metrics v0.4.1 // indirect
 	github.com/asticode/go-astikit v0.30.0 // indirect
 	github.com/asticode/go-astits v1.16.0 // indirect

@@ -96,8 +96,10 @@ func (d *demux) metadata(data amf0.Data) {
 		case amf0.ECMAArray:
 			o = amf0.Object(v)
 		}
-		_, d.has[media.Video] = o.Get("videocodecid")
-		_, d.has[media.Audio] = o.Get("audiocodecid")
+		for k, key := range map[media.Kind]string{media.Video: "videocodecid", media.Audio: "audiocodecid"} {
+			v, ok := o.Get(key)
+			d.has[k] = ok && v != float64(0) && v != ""
+		}
 		d.announced = d.has[media.Video] || d.has[media.Audio]
 		return
 	}
