@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"net/url"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -246,22 +247,33 @@ func Pull(ctx context.Context, source *url.URL, feed *sfu.Feed) error {
 	}
 }
 
-// classify reads the dialer's errors, which have no types.
+// refusals are what a listener's rejection codes mean for us.
+var refusals = map[srt.RejectionReason]struct {
+	reason sfu.Reason
+	text   string
+}{
+	srt.REJ_BADSECRET:     {sfu.ReasonAuth, "the source refuses the passphrase"},
+	srt.REJ_UNSECURE:      {sfu.ReasonAuth, "the source wants a passphrase, or wants none"},
+	srt.REJX_UNAUTHORIZED: {sfu.ReasonAuth, "the source refuses the streamid's credentials"},
+	srt.REJX_FORBIDDEN:    {sfu.ReasonAuth, "the source forbids it"},
+	srt.REJX_NOTFOUND:     {sfu.ReasonNotFound, "the source has no such stream"},
+	srt.REJX_CONFLICT:     {sfu.ReasonBusy, "the source refuses a further session"},
+	srt.REJX_OVERLOAD:     {sfu.ReasonBusy, "the source is overloaded"},
+	srt.REJ_BACKLOG:       {sfu.ReasonBusy, "the source is overloaded"},
+}
+
+// classify reads the dialer's errors, which have no types. It writes the number of a rejection to the base 32.
 func classify(err error) error {
-	text := err.Error()
-	reason := sfu.NoReason
-	switch {
-	case strings.Contains(text, "timeout"):
-		reason = sfu.ReasonTimeout
-	case strings.Contains(text, "BADSECRET"), strings.Contains(text, "UNSECURE"), strings.Contains(text, "UNAUTHORIZED"), strings.Contains(text, "FORBIDDEN"):
-		reason = sfu.ReasonAuth
-	case strings.Contains(text, "NOTFOUND"):
-		reason = sfu.ReasonNotFound
-	case strings.Contains(text, "OVERLOAD"), strings.Contains(text, "CONFLICT"):
-		reason = sfu.ReasonBusy
+	if strings.Contains(err.Error(), "timeout") {
+		return &sfu.SourceError{Reason: sfu.ReasonTimeout, Err: errors.New("no answer: SRT's UDP is blocked, or nobody listens")}
 	}
-	if reason == sfu.NoReason {
+	_, code, _ := strings.Cut(err.Error(), "REJECT (")
+	n, parse := strconv.ParseUint(strings.TrimSuffix(code, ")"), 32, 32)
+	if parse != nil {
 		return err
 	}
-	return &sfu.SourceError{Reason: reason, Err: err}
+	if r, ok := refusals[srt.RejectionReason(n)]; ok {
+		return &sfu.SourceError{Reason: r.reason, Err: errors.New(r.text)}
+	}
+	return fmt.Errorf("the source rejects the connection with SRT's code %d", n)
 }
