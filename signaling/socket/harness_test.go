@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,18 +29,19 @@ const testSecret = "a secret of tests, long enough"
 
 // node is everything that sockets need, on loopback.
 type node struct {
-	t       *testing.T
+	t       testing.TB
 	cluster *cluster.Node
 	sfu     *sfu.SFU
 	access  *access.Access
 	records *access.Memory
 	sockets *Server
 	url     string
-	stop    func() // graceful, once
+	drain   func() // ends the node's work and leaves HTTP open
+	stop    func() // ends everything, once
 }
 
 // newNode starts a node on the data of dir; public streams river-1 and river-2, and private-1.
-func newNode(t *testing.T, dir string) *node {
+func newNode(t testing.TB, dir string) *node {
 	t.Helper()
 	n := &node{t: t, records: access.NewMemory()}
 	var err error
@@ -69,21 +73,40 @@ func newNode(t *testing.T, dir string) *node {
 	for _, run := range []func(context.Context) error{n.sfu.Run, n.access.Run, n.sockets.Run} {
 		go func() { run(ctx); ended <- struct{}{} }()
 	}
-	stopped := false
-	n.stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
+	n.drain = sync.OnceFunc(func() {
 		stop()
 		for range cap(ended) {
 			<-ended
 		}
+	})
+	n.stop = sync.OnceFunc(func() {
+		n.drain()
 		srv.Close()
 		require.NoError(t, n.cluster.Close())
-	}
+		leaked(t)
+	})
 	t.Cleanup(n.stop)
 	return n
+}
+
+// ours are goroutines that must not outlive a node.
+var ours = regexp.MustCompile(`socket\.\(\*(conn|viewer|publisher|events|Server)\)|room\.\(\*Room\)|cluster\.\(|raft\.\(`)
+
+// leaked fails the test if one of them still runs.
+func leaked(t testing.TB) {
+	t.Helper()
+	var still []string
+	require.Eventually(t, func() bool {
+		still = nil
+		buf := make([]byte, 1<<20)
+		for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			if ours.MatchString(g) && !strings.Contains(g, "socket.leaked(") {
+				still = append(still, g)
+			}
+		}
+		return len(still) == 0
+	}, 10*time.Second, 10*time.Millisecond, "goroutines are left")
+	require.Empty(t, still)
 }
 
 // mint a token of the default tenant for everything.
@@ -110,7 +133,7 @@ type object = map[string]any
 
 // client speaks the protocol without knowing our types.
 type client struct {
-	t    *testing.T
+	t    testing.TB
 	ws   *websocket.Conn
 	next int
 	seen []object // frames that came while another was waited for

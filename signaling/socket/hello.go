@@ -19,7 +19,6 @@ import (
 type helloFields struct {
 	Token string       `json:"token"`
 	Name  string       `json:"name"`
-	Lang  string       `json:"lang"`
 	Guest string       `json:"guest"`
 	Rooms []joinFields `json:"rooms"`
 }

@@ -1,9 +1,12 @@
 package socket
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -361,4 +364,92 @@ func TestSlowConsumer(t *testing.T) {
 	reader.send(object{"t": "ping"})
 	require.Positive(t, <-last)
 	require.NotEqual(t, 0, slow.closed())
+}
+
+// TestShutdown: every socket is told to go away, what was said before is written, and nobody new comes in.
+func TestShutdown(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	var all sync.WaitGroup
+	for i := range 20 {
+		c := n.enter("", "river-1")
+		said := c.say("river-1", "1", fmt.Sprint(i))
+		require.Equal(t, "said", said["t"])
+		all.Go(func() {
+			away := c.wait("go-away")
+			require.Positive(t, away["after"])
+			require.Positive(t, away["jitter"])
+			require.Equal(t, int(websocket.StatusGoingAway), c.closed())
+		})
+	}
+	deaf := n.enter("", "river-1") // answers no close: it is cut off
+	n.drain()
+	all.Wait()
+	require.Equal(t, 0, n.sockets.Sockets())
+	require.Equal(t, http.StatusServiceUnavailable, status(n.url, nil))
+	require.Empty(t, n.sockets.Rooms().Names())
+	_ = deaf
+}
+
+// TestSanctionsAtDelivery: what a muted person got into the log all the same, from a node that did not know yet, is shown to nobody.
+func TestSanctionsAtDelivery(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	c := n.enter("", "river-1")
+	put := func(user, text string) {
+		_, err := n.cluster.Messages.Say(t.Context(), cluster.Post{Room: "river-1", User: user, Text: text})
+		require.NoError(t, err)
+	}
+	put("bo", "before")
+	require.Equal(t, []string{"before"}, texts(c.wait("messages")))
+	s, err := n.cluster.Decisions.Sanctions.Put(t.Context(), cluster.Sanction{Room: "river-1", User: "bo", Do: cluster.Mute})
+	require.NoError(t, err)
+	for time.Now().UnixMilli() <= s.Modified.UnixMilli() { // the log counts in milliseconds
+		runtime.Gosched()
+	}
+	put("bo", "after")
+	put("li", "hello")
+	require.Equal(t, []string{"hello"}, texts(c.wait("messages")))
+	require.Equal(t, []string{"before", "hello"}, texts(c.ask(object{"t": "join", "room": "river-1"})))
+}
+
+// TestTenants: a user's id in another tenant is another user, and its rooms are not there for others.
+func TestTenants(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	acme := func(c *token.Claims) { c.Tenant = "acme" }
+	n.sfu.Declare("acme~gate", sfu.Spec{})
+	c, w := n.hello(object{"token": n.mint("li", token.Viewer, acme), "rooms": []object{{"room": "acme~gate"}, {"room": "private-1"}, {"room": "river-1"}}})
+	require.Equal(t, "acme~li", w["you"].(object)["user"])
+	require.Len(t, w["rooms"], 2, "its own, and a public one")
+	require.Equal(t, "not-found", c.wait("left")["code"])
+	other, _ := n.hello(object{"token": n.mint("bo", token.Operator)})
+	refused(t, other.ask(object{"t": "join", "room": "acme~gate"}), "not-found")
+	refused(t, other.ask(object{"t": "moderate", "room": "acme~gate", "do": "mute", "user": "acme~li"}), "not-found")
+}
+
+// FuzzFrame handles whatever comes as the server does.
+func FuzzFrame(f *testing.F) {
+	for _, s := range []string{
+		`{"t":"ping","id":1}`, `{"t":"join","id":"a","room":"river-2","epoch":"e","offset":3}`, `{"t":"leave","room":"river-1"}`,
+		`{"t":"say","room":"river-1","cid":"c","text":"x"}`, `{"t":"playing","room":"river-1","via":"hls"}`, `{"t":"watch","streams":["*"]}`,
+		`{"t":"moderate","room":"river-1","do":"rules","rules":{"slow":3,"chat":false,"guests":true,"publish":"guests"}}`,
+		`{"t":"moderate","room":"river-1","do":"mute","user":"u","for":5}`, `{"t":"moderate","room":"river-1","do":"delete","target":"m"}`,
+		`{"t":"view","sdp":"v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"}`, `{"t":"bind","slots":[{"mid":"0","stream":"river-1","layer":"low"}]}`,
+		`{"t":"publish","room":"river-1","sdp":"v=0\r\n","source":"screen","takeover":true}`, `{"t":"unpublish"}`, `{"t":"mute","audio":true}`,
+		`{"t":"candidate","pc":"view","candidate":"","mid":"0"}`, `{"t":"unview","id":null}`, `[]`, `{"t":{}}`, `{"id":{"a":1}}`,
+	} {
+		f.Add(s)
+	}
+	n := newNode(f, f.TempDir())
+	jwt := n.mint("mod", token.Moderator)
+	f.Fuzz(func(t *testing.T, text string) {
+		c := newConn(n.sockets, httptest.NewRequest("GET", "/ws", nil))
+		defer c.leaveEverything()
+		hello := request{T: "hello"}
+		require.True(t, c.identify(hello, helloFields{Token: jwt}))
+		require.True(t, c.welcome(hello, helloFields{Rooms: []joinFields{{Room: "river-1"}}}))
+		c.handle([]byte(text))
+		frames, _ := c.queue.take()
+		for _, b := range frames {
+			require.True(t, json.Valid(b), "%s", b)
+		}
+	})
 }
