@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,10 +22,11 @@ type need struct {
 	prefer media.Codec
 }
 
-// conversion makes one layer from another.
+// conversion makes layers from another: one, or the rungs of a ladder.
 type conversion struct {
 	from   *Layer
-	to     *Layer
+	to     []*Layer
+	ladder bool
 	cancel context.CancelFunc
 }
 
@@ -79,13 +81,19 @@ func (st *Stream) convert() {
 		if from == nil {
 			continue
 		}
-		i := slices.IndexFunc(st.conversions, func(c *conversion) bool { return c.from == from && c.to.Codec == n.prefer })
+		i := slices.IndexFunc(st.conversions, func(c *conversion) bool { return !c.ladder && c.from == from && c.to[0].Codec == n.prefer })
 		if i < 0 {
 			st.conversions = append(st.conversions, st.newConversionLocked(from, n.prefer))
 			i = len(st.conversions) - 1
 			started = append(started, st.conversions[i])
 		}
 		keep[st.conversions[i]] = true
+	}
+	if c, fresh := st.ladderLocked(); c != nil {
+		keep[c] = true
+		if fresh {
+			started = append(started, c)
+		}
 	}
 	var ended []*conversion
 	st.conversions = slices.DeleteFunc(st.conversions, func(c *conversion) bool {
@@ -97,7 +105,9 @@ func (st *Stream) convert() {
 	changed := len(ended) > 0
 	for _, c := range ended {
 		c.cancel()
-		st.dropLayerLocked(c.to)
+		for _, l := range c.to {
+			st.dropLayerLocked(l)
+		}
 	}
 	if changed {
 		st.notifyLocked()
@@ -138,7 +148,7 @@ func (st *Stream) convertibleLocked(n *need) *Layer {
 
 func (st *Stream) newConversionLocked(from *Layer, codec media.Codec) *conversion {
 	cfg := ConvertedConfig(from.Config(), codec)
-	return &conversion{from: from, to: st.newLayer(from.Track, from.Label, &cfg, true), cancel: func() {}}
+	return &conversion{from: from, to: []*Layer{st.newLayer(from.Track, from.Label, &cfg, true)}, cancel: func() {}}
 }
 
 // Conversions that fail are tried again, ever slower; a source that no FFmpeg understands must not cost a core.
@@ -156,13 +166,13 @@ func (st *Stream) runConversion(c *conversion) {
 		cancel()
 	}
 	st.mu.Unlock()
-	log := st.sfu.cfg.Log.With("stream", st.Name, "from", c.from.Codec, "to", c.to.Codec)
+	log := st.sfu.cfg.Log.With("stream", st.Name, "from", c.from.Codec, "to", c)
 	st.sfu.tasks.Go(func() {
 		defer cancel()
 		delay := convertDelay
 		for failures := 1; ; failures++ {
 			began := time.Now()
-			err := st.sfu.cfg.Converter.Convert(ctx, c.from, newConvertedWriter(c))
+			err := c.run(ctx, st.sfu.cfg.Converter)
 			if ctx.Err() != nil {
 				return
 			}
@@ -174,7 +184,7 @@ func (st *Stream) runConversion(c *conversion) {
 			}
 			log.Warn("conversion failed", "error", err, "again", delay)
 			if failures == convertPark {
-				st.setState(Degraded, ReasonConvert, fmt.Sprintf("converting %v to %v fails: %v", c.from.Codec, c.to.Codec, err))
+				st.setState(Degraded, ReasonConvert, fmt.Sprintf("converting %v to %v fails: %v", c.from.Codec, c, err))
 			}
 			select {
 			case <-ctx.Done():
@@ -186,16 +196,41 @@ func (st *Stream) runConversion(c *conversion) {
 	})
 }
 
+// run converts until ctx ends or it fails.
+func (c *conversion) run(ctx context.Context, by Converter) error {
+	var to []*Writer
+	for _, l := range c.to {
+		to = append(to, newConvertedWriter(c.from, l))
+	}
+	if c.ladder {
+		return by.Ladder(ctx, c.from, to)
+	}
+	return by.Convert(ctx, c.from, to[0])
+}
+
+// String is what the conversion makes, for people.
+func (c *conversion) String() string {
+	if !c.ladder {
+		return c.to[0].Codec.String()
+	}
+	var labels []string
+	for _, l := range c.to {
+		labels = append(labels, l.Label)
+	}
+	return strings.Join(labels, ", ")
+}
+
 // showLayer adds a converted layer to its track with its first frame: before that nobody could use it.
 func (st *Stream) showLayer(l *Layer) {
 	st.mu.Lock()
 	t := st.tracks[l.Track.Kind]
-	wanted := slices.ContainsFunc(st.conversions, func(c *conversion) bool { return c.to == l })
+	wanted := slices.ContainsFunc(st.conversions, func(c *conversion) bool { return slices.Contains(c.to, l) })
 	if t == nil || !wanted || slices.Contains(t.Layers(), l) {
 		st.mu.Unlock()
 		return
 	}
 	layers := append(slices.Clone(t.Layers()), l)
+	slices.SortStableFunc(layers, func(a, b *Layer) int { return a.rank() - b.rank() })
 	t.layers.Store(&layers)
 	st.notifyLocked()
 	slots := st.slotsLocked()

@@ -148,7 +148,7 @@ func (t *Track) others(p Part) (keep []*Layer) {
 func (l *Layer) rank() int {
 	switch {
 	case l.Converted:
-		return 2
+		return 2 + l.rung
 	case l.part != MainPart:
 		return 1
 	}
@@ -311,12 +311,12 @@ func (w *Writer) place(u Unit) timeline.Time {
 
 // newConvertedWriter returns the writer of a conversion: its units have times of the stream's timeline, in ticks of the new layer's clock, and
 // their arrival is not looked at.
-func newConvertedWriter(c *conversion) *Writer {
-	w := &Writer{layer: c.to, from: c.from, parser: codec.NewParser(*c.to.Config()), fresh: true, jumped: true}
-	if f := c.to.ring.Latest(); f != nil { // an earlier run of the same conversion
+func newConvertedWriter(from, to *Layer) *Writer {
+	w := &Writer{layer: to, from: from, parser: codec.NewParser(*to.Config()), fresh: true, jumped: true}
+	if f := to.ring.Latest(); f != nil { // an earlier run of the same conversion
 		w.lastDTS = f.DTS
 	}
-	w.packetizer, _ = rtpfmt.New(c.to.Codec)
+	w.packetizer, _ = rtpfmt.New(to.Codec)
 	return w
 }
 
@@ -348,6 +348,9 @@ func (s *Session) wrote(now time.Time, first bool, l *Layer) {
 			st.reconfigured() // there is one more layer to choose
 		}
 		return
+	}
+	if first { // its size is known now
+		st.climb()
 	}
 	if cfg := l.Config(); cfg.BFrames {
 		if err := st.sfu.canConvert(cfg, media.H264); err != nil {

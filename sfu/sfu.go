@@ -28,6 +28,8 @@ type Converter interface {
 	CanConvert(from *media.Config, to media.Codec) error
 	// Convert reads the layer and writes the other until ctx ends or it fails.
 	Convert(ctx context.Context, from *Layer, to *Writer) error
+	// Ladder does the same for several smaller pictures at once, in H.264. Their layers' labels are rungs: see ParseRung.
+	Ladder(ctx context.Context, from *Layer, to []*Writer) error
 }
 
 // Config of a node's media plane.

@@ -149,20 +149,22 @@ func (st *Stream) Hold(what string) (release func()) {
 	st.held++
 	st.notifyLocked()
 	st.mu.Unlock()
+	st.climb()
 	var once sync.Once
-	return func() {
-		once.Do(func() {
-			st.mu.Lock()
-			defer st.mu.Unlock()
-			if st.holds[what]--; st.holds[what] == 0 {
-				delete(st.holds, what)
-			}
-			if st.held--; st.held == 0 {
-				st.released = time.Now()
-			}
-			st.notifyLocked()
-		})
+	return func() { once.Do(func() { st.release(what) }) }
+}
+
+func (st *Stream) release(what string) {
+	st.mu.Lock()
+	if st.holds[what]--; st.holds[what] == 0 {
+		delete(st.holds, what)
 	}
+	if st.held--; st.held == 0 {
+		st.released = time.Now()
+	}
+	st.notifyLocked()
+	st.mu.Unlock()
+	st.climb()
 }
 
 // wanted reports whether sources should run, and if not yet or no longer, when to look again (zero: on the next change).
@@ -258,6 +260,9 @@ func (st *Stream) apply(spec Spec) {
 	}
 	if !pulled && len(stop) > 0 {
 		st.setState(Offline, ReasonWaiting, "")
+	}
+	if !slices.Equal(old.Ladder, spec.Ladder) {
+		st.convert()
 	}
 }
 

@@ -31,6 +31,7 @@ type Layer struct {
 	Track     *Track
 	Codec     media.Codec
 	Converted bool // made here from another layer, for those who cannot take that
+	rung      int  // of a ladder: 0 is the largest
 
 	part   Part
 	ring   *ring.Ring

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,9 +52,35 @@ func (c *Converter) Convert(ctx context.Context, from *sfu.Layer, to *sfu.Writer
 	if err := c.CanConvert(from.Config(), to.Layer().Codec); err != nil {
 		return err
 	}
+	return c.run(ctx, from, []*sfu.Writer{to}, func(f *media.Frame, live time.Duration) []string {
+		return c.ffmpeg.convertArgs(f.Config, to.Layer().Config(), live)
+	})
+}
+
+// Ladder makes all rungs with one child that decodes once. All have keyframes at the same pictures, those of the source among them.
+func (c *Converter) Ladder(ctx context.Context, from *sfu.Layer, to []*sfu.Writer) error {
+	if err := c.CanConvert(from.Config(), media.H264); err != nil {
+		return err
+	}
+	var rungs []int
+	for _, w := range to {
+		lines, err := sfu.ParseRung(w.Layer().Label)
+		if err != nil {
+			return err
+		}
+		rungs = append(rungs, lines)
+	}
+	return c.run(ctx, from, to, func(f *media.Frame, live time.Duration) []string { return c.ffmpeg.ladderArgs(f.Config, rungs, live) })
+}
+
+// arguments of a child whose input begins with a frame, and whose pictures are wanted from live after it.
+type arguments func(first *media.Frame, live time.Duration) []string
+
+// run has one child after the other convert.
+func (c *Converter) run(ctx context.Context, from *sfu.Layer, to []*sfu.Writer, args arguments) error {
 	r := follow(from)
 	for {
-		err := c.stay(ctx, r, to)
+		err := c.stay(ctx, r, to, args)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -64,7 +91,7 @@ func (c *Converter) Convert(ctx context.Context, from *sfu.Layer, to *sfu.Writer
 }
 
 // stay is the life of one child: one configuration of the source, without a jump.
-func (c *Converter) stay(ctx context.Context, r *follower, to *sfu.Writer) error {
+func (c *Converter) stay(ctx context.Context, r *follower, to []*sfu.Writer, args arguments) error {
 	first, err := r.next(ctx)
 	if err != nil {
 		return err
@@ -73,11 +100,11 @@ func (c *Converter) stay(ctx context.Context, r *follower, to *sfu.Writer) error
 	live := timeline.Duration(r.newest().PTS-first.PTS, first.Config.ClockRate)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	child, err := c.ffmpeg.start(ctx, niceness, c.ffmpeg.convertArgs(first.Config, to.Layer().Config(), max(0, live)))
+	child, err := c.ffmpeg.start(ctx, niceness, args(first, max(0, live)))
 	if err != nil {
 		return err
 	}
-	c.log.Info("converting", "stream", to.Layer().Track.Stream.Name, "from", first.Config.Codec, "to", to.Layer().Codec, "process", child.cmd.Process.Pid)
+	c.log.Info("converting", "stream", r.layer.Track.Stream.Name, "from", first.Config.Codec, "to", labels(to), "process", child.cmd.Process.Pid)
 	watch := time.AfterFunc(c.silence, func() { cancel(errSilent) })
 	watch.Stop() // until something is fed
 	s := &stay{child: child, reader: r, first: first, to: to, watch: watch, silence: c.silence}
@@ -102,14 +129,22 @@ func (c *Converter) stay(ctx context.Context, r *follower, to *sfu.Writer) error
 	return errors.New("FFmpeg ended by itself")
 }
 
+// labels of layers, for the log.
+func labels(to []*sfu.Writer) string {
+	var all []string
+	for _, w := range to {
+		all = append(all, w.Layer().Codec.String()+" "+w.Layer().Label)
+	}
+	return strings.Join(all, ", ")
+}
+
 // stay is what the two goroutines of a child share.
 type stay struct {
-	child  *child
-	reader *follower
-	first  *media.Frame
-	to     *sfu.Writer
-	watch  *time.Timer // ends the child unless it shows something
-
+	child   *child
+	reader  *follower
+	first   *media.Frame
+	to      []*sfu.Writer // by the child's streams
+	watch   *time.Timer   // ends the child unless it shows something
 	silence time.Duration
 
 	mu    sync.Mutex // guards owing
@@ -157,50 +192,69 @@ func (s *stay) owe(owing bool) {
 	}
 }
 
-// read writes what the child made to the new layer, with times of the stream's timeline, until the child ends.
+// read writes what the child made to the new layers, with times of the stream's timeline, until the child ends.
 func (s *stay) read() error {
+	defer io.Copy(io.Discard, s.child.out) // or it would not end
 	r, err := nut.NewReader(s.child.out)
 	if err != nil {
-		io.Copy(io.Discard, s.child.out)
 		return err
 	}
-	info := r.Streams()[0]
-	o := output{codec: s.to.Layer().Codec, sets: annexB(info.Extra)}
-	rate := s.to.Layer().Config().ClockRate
-	start := timeline.Ticks(timeline.Duration(s.first.PTS, s.first.Config.ClockRate)-lead, rate)
-	last := int64(-1)
-	if f := s.to.Layer().Ring().Latest(); f != nil { // of the child before this one
-		last = f.PTS
+	streams := r.Streams()
+	if len(streams) != len(s.to) {
+		return fmt.Errorf("FFmpeg made %d streams, not %d", len(streams), len(s.to))
+	}
+	var outputs []*output
+	for i, w := range s.to {
+		outputs = append(outputs, newOutput(w, streams[i], s.first))
 	}
 	for {
 		f, err := r.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			s.owe(false)
+			err = outputs[f.Stream].write(f)
+		}
 		if err != nil {
-			if err == io.EOF {
-				return nil
-			}
-			io.Copy(io.Discard, s.child.out)
-			return err
-		}
-		s.owe(false)
-		pts := start + scaled(f.PTS, info.Num, info.Den, rate)
-		if pts <= last { // encoders look ahead: their first frame may lie before what the last child ended with
-			continue
-		}
-		last = pts
-		if err := s.to.Write(sfu.Unit{Parts: o.units(f), PTS: pts, DTS: pts, HasDTS: true, Arrival: time.Now()}); err != nil {
 			return err
 		}
 	}
 }
 
-// output turns an encoder's frames into access units.
+// output is one of the child's streams on its way to a layer.
 type output struct {
-	codec media.Codec
+	to    *sfu.Writer
+	info  nut.Stream
+	rate  int
+	start int64    // of the child's clock on the timeline, in ticks of the layer's
+	last  int64    // PTS of what was written last
 	sets  [][]byte // parameter sets that the container has and frames may lack
 }
 
+func newOutput(to *sfu.Writer, info nut.Stream, first *media.Frame) *output {
+	o := &output{to: to, info: info, rate: to.Layer().Config().ClockRate, last: -1}
+	o.start = timeline.Ticks(timeline.Duration(first.PTS, first.Config.ClockRate)-lead, o.rate)
+	if f := to.Layer().Ring().Latest(); f != nil { // of the child before this one
+		o.last = f.PTS
+	}
+	if to.Layer().Codec == media.H264 {
+		o.sets = annexB(info.Extra)
+	}
+	return o
+}
+
+func (o *output) write(f nut.Frame) error {
+	pts := o.start + scaled(f.PTS, o.info.Num, o.info.Den, o.rate)
+	if pts <= o.last { // encoders look ahead: their first frame may lie before what the last child ended with
+		return nil
+	}
+	o.last = pts
+	return o.to.Write(sfu.Unit{Parts: o.units(f), PTS: pts, DTS: pts, HasDTS: true, Arrival: time.Now()})
+}
+
 func (o *output) units(f nut.Frame) [][]byte {
-	if o.codec != media.H264 {
+	if o.to.Layer().Codec != media.H264 {
 		return [][]byte{f.Data}
 	}
 	units := annexB(f.Data)

@@ -584,7 +584,6 @@ func TestCanConvert(t *testing.T) {
 	require.NoError(t, c.CanConvert(&media.Config{Codec: media.AAC}, media.Opus))
 	require.NoError(t, c.CanConvert(&media.Config{Codec: media.H265}, media.H264))
 	require.NoError(t, c.CanConvert(&media.Config{Codec: media.H264, BFrames: true}, media.H264))
-	require.Error(t, c.CanConvert(&media.Config{Codec: media.H264}, media.H264), "it is there already")
 	require.Error(t, c.CanConvert(&media.Config{Codec: media.H264}, media.VP8), "nobody needs that")
 	require.Error(t, c.CanConvert(&media.Config{Codec: media.H264}, media.Opus))
 	poor := &FFmpeg{Version: "6.0", decoders: map[string]bool{"aac": true}}

@@ -27,8 +27,6 @@ func (f *FFmpeg) can(from *media.Config, to media.Codec) error {
 	switch {
 	case !made || from.Codec.Kind() != to.Kind():
 		return fmt.Errorf("%v is never converted to %v", from.Codec, to)
-	case from.Codec == to && !from.BFrames:
-		return fmt.Errorf("the source sends %v already", to)
 	case f.missing != nil:
 		return f.missing
 	case !f.encoders[encoder]:
@@ -92,54 +90,95 @@ func (f *FFmpeg) inputArgs(cfg *media.Config) []string {
 // convertArgs are the command line of a conversion. live is the time, after lead, from which pictures are shown: those before it are only decoded.
 func (f *FFmpeg) convertArgs(from, to *media.Config, live time.Duration) []string {
 	args := append([]string{"-copyts"}, f.inputArgs(from)...)
-	if to.Codec == media.H264 {
-		args = append(args, f.videoArgs(from, live)...)
-	} else {
-		args = append(args, audioArgs(from, to)...)
+	if to.Codec != media.H264 {
+		return append(append(args, audioArgs(from, to)...), outputArgs...)
 	}
-	return append(args, "-avoid_negative_ts", "disabled", "-flush_packets", "1", "-f", "nut", "-write_index", "0", "pipe:1")
+	w, h := limited(from.Width, from.Height)
+	if w == 0 || h == 0 { // not known yet
+		w, h = 1280, 720
+	}
+	filters := shown(live) + fmt.Sprintf(",scale=w=trunc(min(%d\\,iw)/2)*2:h=-2,format=yuv420p", widest)
+	args = append(args, "-an", "-vf", filters)
+	args = append(args, f.encoderArgs(w, h, from.FPS)...)
+	// Nobody can ask FFmpeg for a keyframe, so one comes every two seconds of the timeline.
+	args = append(args, "-g", "600", "-force_key_frames", "expr:if(isnan(prev_forced_t),1,gte(t,prev_forced_t+2))")
+	return append(args, outputArgs...)
 }
+
+// ladderArgs are the command line of a ladder: one decoder, then a scaler and an encoder for each rung, whose shorter side has so many lines.
+func (f *FFmpeg) ladderArgs(from *media.Config, rungs []int, live time.Duration) []string {
+	graph := "[0:v]" + shown(live) + fmt.Sprintf(",format=yuv420p,split=%d", len(rungs))
+	var scalers string
+	for i := range rungs {
+		graph += fmt.Sprintf("[s%d]", i)
+	}
+	for i, lines := range rungs {
+		scalers += fmt.Sprintf(";[s%d]scale=w=if(gte(iw\\,ih)\\,-2\\,%d):h=if(gte(iw\\,ih)\\,%d\\,-2)[r%d]", i, lines, lines, i)
+	}
+	args := append(append([]string{"-copyts"}, f.inputArgs(from)...), "-filter_complex", graph+scalers)
+	for i := range rungs {
+		args = append(args, "-map", fmt.Sprintf("[r%d]", i))
+	}
+	fps := from.FPS
+	if fps < 5 || fps > 60 {
+		fps = 25
+	}
+	// The source's keyframes, so that one can switch between it and any rung; and one each two seconds, if it has fewer.
+	args = append(args, "-g", strconv.Itoa(int(2*fps)), "-force_key_frames", "source")
+	args = append(args, f.encoderArgs(0, 0, 0)...)
+	for i, lines := range rungs {
+		rate := bitrate(lines*max(from.Width, from.Height)/max(1, min(from.Width, from.Height)), lines, from.FPS)
+		args = append(args, fmt.Sprintf("-maxrate:v:%d", i), strconv.Itoa(rate), fmt.Sprintf("-bufsize:v:%d", i), strconv.Itoa(rate))
+	}
+	return append(args, outputArgs...)
+}
+
+// shown leaves out the pictures before live.
+func shown(live time.Duration) string {
+	return fmt.Sprintf("select=gte(t\\,%.6f)", (lead + live - time.Millisecond).Seconds())
+}
+
+// outputArgs have every frame leave at once, with its time.
+var outputArgs = []string{"-avoid_negative_ts", "disabled", "-flush_packets", "1", "-f", "nut", "-write_index", "0", "pipe:1"}
 
 // widest picture that is made; what is larger is scaled down, because a viewer who needs a conversion is not helped by one that the machine cannot make in time.
 const widest = 1920
 
-func (f *FFmpeg) videoArgs(from *media.Config, live time.Duration) []string {
-	rate := bitrate(from)
-	filters := fmt.Sprintf("select=gte(t\\,%.6f),scale=w=trunc(min(%d\\,iw)/2)*2:h=-2,format=yuv420p", (lead + live - time.Millisecond).Seconds(), widest)
-	sync := []string{"-fps_mode", "passthrough"}
-	if !f.modern {
-		sync = []string{"-vsync", "passthrough"}
+func limited(w, h int) (int, int) {
+	if w <= widest {
+		return w, h
 	}
-	return append(sync,
-		"-an", "-vf", filters, "-enc_time_base", "1:90000",
-		"-c:v", encoders[media.H264], "-preset", "superfast", "-tune", "zerolatency", "-bf", "0", "-threads", strconv.Itoa(encoderThreads(from)),
-		// The one profile that every browser must decode (RFC 7742 section 6.2).
-		"-profile:v", "baseline",
-		"-crf", "23", "-maxrate", strconv.Itoa(rate), "-bufsize", strconv.Itoa(rate),
-		// Nobody can ask FFmpeg for a keyframe, so one comes every two seconds of the timeline.
-		"-g", "600", "-sc_threshold", "0", "-forced-idr", "1", "-force_key_frames", "expr:if(isnan(prev_forced_t),1,gte(t,prev_forced_t+2))",
-	)
+	return widest, h * widest / w
 }
 
-// bitrate is what a picture of the source's size may take: an eighth of a bit for each pixel, 2.9 Mb/s for 720p25.
-func bitrate(c *media.Config) int {
-	if c.Width == 0 || c.Height == 0 {
-		return 2_500_000
+// encoderArgs make pictures that any browser shows at once. Without a size how many bits they may take is left to others.
+func (f *FFmpeg) encoderArgs(w, h int, fps float64) []string {
+	args := []string{"-fps_mode", "passthrough"}
+	if !f.modern {
+		args = []string{"-vsync", "passthrough"}
 	}
-	fps := c.FPS
+	threads := 1 // up to 720p, which takes 5 ms a picture; each more means one slice more
+	if w*h > 1280*720 {
+		threads = 2
+	}
+	args = append(args, "-enc_time_base", "1:90000",
+		"-c:v", encoders[media.H264], "-preset", "superfast", "-tune", "zerolatency", "-bf", "0", "-threads", strconv.Itoa(threads),
+		// The one profile that every browser must decode (RFC 7742 section 6.2).
+		"-profile:v", "baseline", "-crf", "23", "-sc_threshold", "0", "-forced-idr", "1",
+	)
+	if w == 0 {
+		return args
+	}
+	rate := strconv.Itoa(bitrate(w, h, fps))
+	return append(args, "-maxrate", rate, "-bufsize", rate)
+}
+
+// bitrate is what pictures of a size may take: an eighth of a bit for each pixel, 2.9 Mb/s for 720p25.
+func bitrate(w, h int, fps float64) int {
 	if fps < 5 || fps > 60 {
 		fps = 25
 	}
-	w, h := min(c.Width, widest), c.Height*min(c.Width, widest)/c.Width
-	return max(600_000, int(float64(w*h)*fps/8))
-}
-
-// encoderThreads is one up to 720p, which takes 5 ms a picture; each more means one slice more.
-func encoderThreads(c *media.Config) int {
-	if c.Width*c.Height > 1280*720 {
-		return 2
-	}
-	return 1
+	return max(300_000, int(float64(w*h)*fps/8))
 }
 
 func audioArgs(from, to *media.Config) []string {
