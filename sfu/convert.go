@@ -229,8 +229,7 @@ func (st *Stream) showLayer(l *Layer) {
 		st.mu.Unlock()
 		return
 	}
-	layers := append(slices.Clone(t.Layers()), l)
-	slices.SortStableFunc(layers, func(a, b *Layer) int { return a.rank() - b.rank() })
+	layers := arrange(append(slices.Clone(t.Layers()), l))
 	t.layers.Store(&layers)
 	st.notifyLocked()
 	slots := st.slotsLocked()

@@ -67,11 +67,32 @@ func (st *Stream) ladderLocked() (c *conversion, started bool) {
 	for i, label := range labels {
 		cfg := ConvertedConfig(from.Config(), media.H264)
 		l := st.newLayer(from.Track, label, &cfg, true)
-		l.rung = i
+		l.rung = i + 1
 		c.to = append(c.to, l)
 	}
 	st.conversions = append(st.conversions, c)
 	return c, true
+}
+
+// arrange puts layers best first: by rank, and each rung before the first of the others that is smaller. It may use the slice.
+func arrange(layers []*Layer) []*Layer {
+	var rungs []*Layer
+	layers = slices.DeleteFunc(layers, func(l *Layer) bool {
+		if l.rung > 0 {
+			rungs = append(rungs, l)
+		}
+		return l.rung > 0
+	})
+	slices.SortStableFunc(layers, func(a, b *Layer) int { return a.rank() - b.rank() })
+	slices.SortFunc(rungs, func(a, b *Layer) int { return a.rung - b.rung })
+	for _, r := range rungs {
+		i := slices.IndexFunc(layers, func(l *Layer) bool { h := l.Config().Height; return h > 0 && h < r.Config().Height })
+		if i < 0 {
+			i = len(layers)
+		}
+		layers = slices.Insert(layers, i, r)
+	}
+	return layers
 }
 
 // climb starts or ends the ladder after something changed that decides about it.

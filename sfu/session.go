@@ -127,7 +127,7 @@ func (st *Stream) adoptLocked(s *Session, specs []TrackSpec) ([]*Writer, []*Slot
 			st.tracks[kind] = nil
 			continue
 		}
-		slices.SortStableFunc(l, func(a, b *Layer) int { return a.rank() - b.rank() })
+		l = arrange(l)
 		t.layers.Store(&l)
 	}
 	return writers, st.slotsLocked()
@@ -148,7 +148,7 @@ func (t *Track) others(p Part) (keep []*Layer) {
 func (l *Layer) rank() int {
 	switch {
 	case l.Converted:
-		return 2 + l.rung
+		return 2
 	case l.part != MainPart:
 		return 1
 	}

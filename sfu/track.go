@@ -31,7 +31,7 @@ type Layer struct {
 	Track     *Track
 	Codec     media.Codec
 	Converted bool // made here from another layer, for those who cannot take that
-	rung      int  // of a ladder: 0 is the largest
+	rung      int  // of a ladder, from 1, the largest; 0 for others
 
 	part   Part
 	ring   *ring.Ring

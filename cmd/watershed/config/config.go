@@ -242,6 +242,11 @@ func (s *Stream) check() error {
 	if s.Sub != "" && s.Source == "" {
 		return errors.New("sub needs source")
 	}
+	for _, r := range s.Ladder {
+		if _, err := sfu.ParseRung(r); err != nil {
+			return fmt.Errorf("ladder: %w", err)
+		}
+	}
 	for _, in := range s.inputs() {
 		for _, raw := range []string{in.High, in.Low} {
 			if raw == "" {
