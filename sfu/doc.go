@@ -14,6 +14,8 @@
 //     list of slots on each layer (tap). Others post to its mailbox; nobody else touches what it owns.
 //   - A Stream's mutex guards its spec, its state and its lists of tracks, and is never held over a call elsewhere.
 //   - Feed supervisors (Stream.supervise), one goroutine a pulled feed, run adapters and try again.
+//   - Conversions (convert.go), one goroutine each, run the Converter between layers while a reader needs it, and a ladder (ladder.go)
+//     while somebody watches. Its writers append to the new layers, whose times are their source's.
 //   - The watchdog (SFU.watch) marks streams whose frames stopped.
 //
 // # The path of a packet

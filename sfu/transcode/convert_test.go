@@ -283,10 +283,10 @@ func TestSoundKeepsItsTime(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			from, made := session(t, encode(t, c.codec, click(c.rate, 4), c.args...), c.to)
+			from, made := session(t, encode(t, c.codec, click(c.rate, 3), c.args...), c.to)
 			sequential(t, made)
 			length := seconds(made[len(made)-1]) - seconds(made[0])
-			require.Greater(t, length, 2.5, "of 4 s, and FFmpeg had to start")
+			require.Greater(t, length, 1.5, "of 3 s, and FFmpeg had to start")
 			step := int64(960)
 			if c.to == media.AAC {
 				step = 1024
@@ -302,7 +302,7 @@ func TestSoundKeepsItsTime(t *testing.T) {
 // sameClicks says that what is heard on one side is heard at the same time of the timeline on the other.
 func sameClicks(t *testing.T, from, made []float64) {
 	t.Helper()
-	require.Greater(t, len(made), 4)
+	require.Greater(t, len(made), 2)
 	worst := 0.0
 	for _, at := range made {
 		nearest := slices.MinFunc(from, func(a, b float64) int { return int(math.Copysign(1, math.Abs(a-at)-math.Abs(b-at))) })
@@ -347,7 +347,7 @@ func numbers(t testing.TB, frames []*media.Frame) (all []int) {
 
 func TestPicturesKeepTheirTime(t *testing.T) {
 	found(t)
-	const length = 150
+	const length = 110
 	for _, c := range []struct {
 		name  string
 		codec media.Codec
@@ -381,7 +381,7 @@ func inTime(t *testing.T, from, made []*media.Frame) {
 	for i, n := range numbers(t, from) {
 		want[shown[i].PTS] = n
 	}
-	require.Greater(t, len(made), 75, "of 150, and FFmpeg had to start")
+	require.Greater(t, len(made), 60, "of 110 at least, and FFmpeg had to start")
 	for i, n := range numbers(t, made) {
 		require.Contains(t, want, made[i].PTS, "picture %d has a time that no source picture has", i)
 		require.Equal(t, want[made[i].PTS], n, "picture %d", i)

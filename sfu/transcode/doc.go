@@ -3,7 +3,8 @@
 // A conversion (Converter.Convert) is one supervised FFmpeg child between two layers of a stream. A goroutine reads the source layer's
 // ring and writes its frames into the child in NUT (package nut); another reads encoded frames back and writes them to the new layer.
 // Times pass through unchanged: a converted picture has its source's time, and converted sound is stretched by parts of a
-// thousand or filled with silence where the source's own samples do not keep its time. Which conversions run is package sfu's affair.
+// thousand or filled with silence where the source's own samples do not keep its time. A ladder (Converter.Ladder) is the same
+// with one decoder and several encoders in the child. Which of them run is package sfu's affair.
 //
 // Stills keeps a picture of each stream that somebody asks for, from the newest keyframe in its ring, by one decoder for the node.
 //

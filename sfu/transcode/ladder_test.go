@@ -17,7 +17,7 @@ import (
 // at the same pictures, the source's among them.
 func TestLadder(t *testing.T) {
 	leakCheck(t)
-	c := encode(t, media.H264, numbered(150), "-s", "640x360", "-sws_flags", "neighbor", "-c:v", "libx264", "-sc_threshold", "0", "-g", "35", "-bf", "0", "-pix_fmt", "yuv420p", "-enc_time_base", "1:90000")
+	c := encode(t, media.H264, numbered(110), "-s", "640x360", "-sws_flags", "neighbor", "-c:v", "libx264", "-sc_threshold", "0", "-g", "35", "-bf", "0", "-pix_fmt", "yuv420p", "-enc_time_base", "1:90000")
 	r := newRig(t, c.config, NewConverter(found(t), slog.New(slog.DiscardHandler)))
 	r.sfu.Declare(r.stream.Name, sfu.Spec{Ladder: []string{"120p", "360p", "240p", "720p"}})
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
