@@ -32,7 +32,7 @@ type entry struct {
 	Imports []string `json:"imports"`
 }
 
-func openAssets() (*assets, error) {
+func openAssets(built fs.FS) (*assets, error) {
 	dir := "dist"
 	if _, err := fs.Stat(built, dir+"/manifest.json"); err != nil {
 		dir = "dist-placeholder"

@@ -12,15 +12,8 @@ import (
 	"watershed/sfu/id"
 )
 
-// Config of the pages.
-type Config struct {
-	// Title of a stream that everybody may see, or "". What is not public is shown by the name in its address alone, whether it is there or not.
-	Title func(id.Stream) string
-}
-
 // Pages serves every page and built file.
 type Pages struct {
-	cfg    Config
 	assets *assets
 	mux    *http.ServeMux
 	early  template.JS // the player's first step, inlined
@@ -35,17 +28,21 @@ func Routes() []string {
 }
 
 // New returns the pages. It fails only when the embedded files are damaged.
-func New(cfg Config) (*Pages, error) {
-	a, err := openAssets()
+func New() (*Pages, error) {
+	a, err := openAssets(built)
 	if err != nil {
 		return nil, err
 	}
+	return newPages(a)
+}
+
+func newPages(a *assets) (*Pages, error) {
 	html, err := template.ParseFS(templates, "templates/*.html")
 	if err != nil {
 		return nil, err
 	}
 	early := strings.TrimSpace(a.text("early.js"))
-	p := &Pages{cfg: cfg, assets: a, mux: http.NewServeMux(), early: template.JS(early), html: html}
+	p := &Pages{assets: a, mux: http.NewServeMux(), early: template.JS(early), html: html}
 	p.policy = map[bool]string{false: policy(early, "'self'"), true: policy(early, "*")}
 	p.mux.HandleFunc("GET /{$}", p.page("hub.tsx", "hub"))
 	p.mux.HandleFunc("GET /watch/{name}", p.page("watch.tsx", "watch"))
@@ -113,7 +110,8 @@ func (p *Pages) page(source, name string) http.HandlerFunc {
 	}
 }
 
-// name fills in whose page it is; false if the address cannot be anybody's.
+// name fills in whose page it is; false if the address cannot be anybody's. Nothing but the address is shown: whether a stream is there is
+// told to those who may see it, and only the page's script knows who asks.
 func (p *Pages) name(v *view, raw string) bool {
 	if v.Page == "hub" {
 		return true
@@ -123,11 +121,6 @@ func (p *Pages) name(v *view, raw string) bool {
 		return false
 	}
 	v.Name, v.Title = string(full), string(full)
-	if p.cfg.Title != nil {
-		if t := p.cfg.Title(full); t != "" {
-			v.Title = t
-		}
-	}
 	v.Poster = "/api/v1/streams/" + v.Name + "/snapshot"
 	return true
 }

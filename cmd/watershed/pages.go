@@ -10,7 +10,7 @@ import (
 
 // routePages serves the pages and the player.
 func (n *node) routePages() error {
-	pages, err := web.New(web.Config{})
+	pages, err := web.New()
 	if err != nil {
 		return err
 	}
