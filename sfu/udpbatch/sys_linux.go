@@ -148,35 +148,36 @@ func (s *system) count(b *Batch, from, to int, counter interface{ Add(uint64) ui
 	counter.Add(uint64(n))
 }
 
-// refused handles the message at which the kernel stopped. A device that cannot segment says EIO or EINVAL:
-// then this socket never asks again, and this run goes out one by one.
+// refused handles the message at which the kernel stopped. A run goes out one by one instead; if that works, it was the segmentation
+// that a device refused (EIO, EINVAL), and this socket never asks again. A peer that cannot be sent to changes nothing for others.
 func (s *system) refused(b *Batch, i int) {
 	m := &b.msgs[i]
+	st := &b.conn.Stats
 	if m.count == 1 || s.errno != unix.EIO && s.errno != unix.EINVAL && s.errno != unix.EMSGSIZE {
-		b.conn.Stats.Dropped.Add(uint64(m.count))
+		st.Dropped.Add(uint64(m.count))
 		return
 	}
-	if b.conn.gso.Swap(false) {
-		b.conn.Stats.Fallbacks.Add(1)
-	}
-	from, to := s.from, s.to
-	hdr, iov := s.hdrs[i], s.iovs[i]
+	from, to, hdr, iov := s.from, s.to, s.hdrs[i], s.iovs[i]
+	s.from, s.to = i, i+1
+	s.hdrs[i].hdr.Control = nil
+	s.hdrs[i].hdr.SetControllen(0)
+	sent := 0
 	for start := m.start; start < m.end; start += m.segment {
 		n := min(m.segment, m.end-start)
 		s.iovs[i].Base = &b.slab[start]
 		s.iovs[i].SetLen(n)
-		s.hdrs[i].hdr.Control = nil
-		s.hdrs[i].hdr.SetControllen(0)
-		s.from, s.to = i, i+1
+		st.Calls.Add(1)
 		if b.conn.raw.Write(s.call) != nil || s.errno != 0 {
-			b.conn.Stats.Dropped.Add(1)
+			st.Dropped.Add(1)
 			continue
 		}
-		b.conn.Stats.Calls.Add(1)
-		b.conn.Stats.Messages.Add(1)
-		b.conn.Stats.Datagrams.Add(1)
-		b.conn.Stats.Bytes.Add(uint64(n))
+		sent++
+		st.Messages.Add(1)
+		st.Datagrams.Add(1)
+		st.Bytes.Add(uint64(n))
 	}
-	s.hdrs[i], s.iovs[i] = hdr, iov
-	s.from, s.to = from, to
+	if sent > 0 && b.conn.gso.Swap(false) {
+		st.Fallbacks.Add(1)
+	}
+	s.from, s.to, s.hdrs[i], s.iovs[i] = from, to, hdr, iov
 }
