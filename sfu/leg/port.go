@@ -49,24 +49,38 @@ func Listen(ctx context.Context, cfg Config) (*Port, error) {
 	if err != nil {
 		return nil, err
 	}
-	conns, err := udpbatch.Listen(ctx, cfg.Listen, max(1, cfg.Shards))
+	conns, tcp, err := listenBoth(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	p := &Port{
-		cfg: cfg, conns: conns, certificate: cert, fingerprint: Fingerprint(cert.Certificate[0]),
+		cfg: cfg, conns: conns, tcp: tcp, certificate: cert, fingerprint: Fingerprint(cert.Certificate[0]),
 		byUfrag: map[string]*Leg{}, byPeer: map[netip.AddrPort]*Leg{},
-	}
-	p.tcp, err = net.Listen("tcp", conns[0].LocalAddr().String())
-	if err != nil {
-		for _, c := range conns {
-			c.Close()
-		}
-		return nil, fmt.Errorf("media port %s/tcp: %w", cfg.Listen, err)
 	}
 	p.foreign = newForeignUDP(p)
 	p.foreignTCP = newForeignTCP(p.tcp.Addr())
 	return p, nil
+}
+
+// anyPortTries is how often another port is asked for when the system's choice for UDP is taken for TCP.
+const anyPortTries = 10
+
+func listenBoth(ctx context.Context, cfg Config) (conns []*udpbatch.Conn, tcp net.Listener, err error) {
+	_, port, _ := net.SplitHostPort(cfg.Listen)
+	for try := 1; ; try++ {
+		if conns, err = udpbatch.Listen(ctx, cfg.Listen, max(1, cfg.Shards)); err != nil {
+			return nil, nil, err
+		}
+		if tcp, err = net.Listen("tcp", conns[0].LocalAddr().String()); err == nil {
+			return conns, tcp, nil
+		}
+		for _, c := range conns {
+			c.Close()
+		}
+		if port != "0" || try == anyPortTries {
+			return nil, nil, fmt.Errorf("media port %s/tcp: %w", cfg.Listen, err)
+		}
+	}
 }
 
 // Fingerprint of the certificate that all legs present.

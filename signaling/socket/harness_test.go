@@ -262,8 +262,9 @@ func texts(o object) (all []string) {
 }
 
 func status(url string, header http.Header) int {
-	_, r, err := websocket.Dial(context.Background(), url, &websocket.DialOptions{HTTPHeader: header})
+	ws, r, err := websocket.Dial(context.Background(), url, &websocket.DialOptions{HTTPHeader: header})
 	if err == nil {
+		ws.CloseNow()
 		return http.StatusSwitchingProtocols
 	}
 	return r.StatusCode
