@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"watershed/cluster"
 	"watershed/sfu"
@@ -14,7 +15,7 @@ import (
 // openAPI adds the API to the server.
 func (n *node) openAPI() {
 	n.api = rest.New(rest.Config{
-		SFU: n.sfu, Access: n.access, Secret: n.secret, Streams: streamRecords{n.cluster.Decisions.Streams}, Rooms: n.rooms(), Viewers: n.sig,
+		SFU: n.sfu, Access: n.access, Secret: n.secret, Streams: streamRecords{n.cluster.Decisions.Streams}, Rooms: n.rooms(), Viewers: allViewers{n.sig, n.sockets},
 		Nodes: n.nodes, Files: n.inFile(), Schemes: n.sfu.Schemes(),
 		Formats: map[string]string{"hls": "/hls/{stream}/index.m3u8"},
 		Log:     n.log,
@@ -60,6 +61,21 @@ func watching(st *sfu.Stream) (count int) {
 		count += n
 	}
 	return count
+}
+
+// allViewers are those by WHEP and those by socket.
+type allViewers []rest.Viewers
+
+func (a allViewers) Viewers(stream id.Stream) (list []rest.Viewer) {
+	for _, v := range a {
+		list = append(list, v.Viewers(stream)...)
+	}
+	slices.SortFunc(list, func(a, b rest.Viewer) int { return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.ID, b.ID)) })
+	return list
+}
+
+func (a allViewers) Kick(stream id.Stream, viewer string, reason error) bool {
+	return slices.ContainsFunc(a, func(v rest.Viewers) bool { return v.Kick(stream, viewer, reason) })
 }
 
 // streamRecords are the cluster's decisions about streams, as the API wants them.

@@ -35,7 +35,8 @@ type events struct {
 type toldStream struct {
 	at      time.Time
 	look    string // what is told at once when it changes
-	present bool   // in this round
+	public  bool
+	present bool // in this round
 }
 
 func newEvents(s *Server) *events {
@@ -119,7 +120,7 @@ func (e *events) all() {
 	for name, t := range e.told {
 		if !t.present {
 			delete(e.told, name)
-			e.gone(watchers, name)
+			e.gone(watchers, name, t.public)
 		}
 	}
 }
@@ -139,7 +140,7 @@ func (e *events) tell(watchers map[*conn][]string, st *sfu.Stream) {
 	if look == t.look && time.Since(t.at) < figuresEvery {
 		return
 	}
-	t.look, t.at = look, time.Now()
+	t.look, t.at, t.public = look, time.Now(), st.Spec().Public
 	var frames [2][]byte // for those who may not and may see its source
 	for c, patterns := range watchers {
 		i := c.sees(st.Name, patterns)
@@ -178,12 +179,14 @@ func (e *events) encode(p *access.Principal, st *sfu.Stream) []byte {
 	}{text})
 }
 
-func (e *events) gone(watchers map[*conn][]string, name id.Stream) {
+// gone tells those who could see the stream.
+func (e *events) gone(watchers map[*conn][]string, name id.Stream, public bool) {
 	b := frame("stream-gone", nil, struct {
 		Name id.Stream `json:"name"`
 	}{name})
 	for c, patterns := range watchers {
-		if token.MatchAny(patterns, name.Name()) && (c.who.Tenant == name.Tenant() || c.who.Tenant == token.AllTenants) {
+		saw := public || e.server.cfg.Access.May(c.who, access.Watch, name) == nil
+		if saw && c.who.Of(name.Tenant()) && token.MatchAny(patterns, name.Name()) {
 			c.Send(b)
 		}
 	}
