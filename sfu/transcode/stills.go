@@ -37,7 +37,7 @@ var (
 
 // Stills keeps a picture of each stream that somebody asks for. One decoder makes them all, two a second at most.
 //
-// A process for each picture costs its start, 50 ms of which 40 are FFmpeg's libraries; one process for all would save them but an
+// A process for each picture costs its start, most of the time that a picture takes (BenchmarkStill). One process for all would save that, but an
 // encoder keeps the size of its first picture and a decoder the faults of the last one, so it would not live long among streams that differ.
 type Stills struct {
 	ffmpeg *FFmpeg
