@@ -39,7 +39,7 @@ type welcome struct {
 	Heartbeat int64            `json:"heartbeat"`
 	You       you              `json:"you"`
 	Guest     string           `json:"guest,omitempty"`
-	ICE       []turn.ICEServer `json:"ice"`
+	ICE       []turn.ICEServer `json:"ice,omitempty"`
 	Rooms     []room.Joined    `json:"rooms"`
 }
 

@@ -214,8 +214,11 @@ func (p *publisher) over(reason error) {
 	}
 	f := endedFields{Source: p.source, Stream: p.stream.Name, Code: "lost", Text: reason.Error()}
 	var r *room.Refusal
-	if errors.As(reason, &r) {
+	switch {
+	case errors.As(reason, &r):
 		f.Code = r.Code
+	case errors.Is(reason, errLeft):
+		f.Code = "left"
 	}
 	c.tell("unpublished", f)
 }
