@@ -27,15 +27,13 @@ type Payload struct {
 
 // Media is one m-line of the offer.
 type Media struct {
-	Index   int
-	Mid     string
-	Kind    media.Kind
-	Codecs  map[media.Codec]Payload // empty when the m-line cannot be served
-	order   []media.Codec
-	protos  string
-	name    string
-	AbsSend uint8 // header extension id of abs-send-time, 0 if not offered
-	TWCC    uint8 // header extension id of transport-wide congestion control, 0 if not offered
+	Index  int
+	Mid    string
+	Kind   media.Kind
+	Codecs map[media.Codec]Payload // empty when the m-line cannot be served
+	order  []media.Codec
+	protos string
+	name   string
 }
 
 // Offer is what matters of an offer to receive.
@@ -124,33 +122,12 @@ func readMedia(i int, md *sdp.MediaDescription, profile string) Media {
 		return m
 	}
 	m.readCodecs(md, profile)
-	m.readExtensions(md)
 	return m
 }
 
 func hasBundleOnly(md *sdp.MediaDescription) bool {
 	_, ok := md.Attribute("bundle-only")
 	return ok
-}
-
-func (m *Media) readExtensions(md *sdp.MediaDescription) {
-	for _, a := range md.Attributes {
-		if a.Key != "extmap" {
-			continue
-		}
-		num, uri, _ := strings.Cut(a.Value, " ")
-		num, _, _ = strings.Cut(num, "/")
-		id, err := strconv.ParseUint(num, 10, 8)
-		if err != nil || id == 0 || id > 14 {
-			continue
-		}
-		switch strings.Fields(uri + " ")[0] {
-		case sdp.ABSSendTimeURI:
-			m.AbsSend = uint8(id)
-		case sdp.TransportCCURI:
-			m.TWCC = uint8(id)
-		}
-	}
 }
 
 // line is what an offer says of one payload type.
