@@ -19,6 +19,7 @@ type cli struct {
 	Health healthCmd `cmd:"" help:"Ask a node whether it is alive."`
 
 	Loadtest loadtestCmd `cmd:"" help:"Make viewers by the thousand and report what they saw and cost."`
+	Check    checkCmd    `cmd:"" help:"Look at a server from outside and report what is wrong."`
 }
 
 func main() {

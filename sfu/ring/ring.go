@@ -37,7 +37,7 @@ type Ring struct {
 	limits Limits
 	bytes  int
 	seq    uint64
-	keyDTS int64 // of the last keyframe
+	keyPTS int64 // of the last keyframe
 }
 
 // New returns an empty ring whose first packet will have the given extended sequence number.
@@ -68,9 +68,9 @@ func (r *Ring) Append(f *media.Frame) {
 
 func (r *Ring) noteKeyframe(n uint64, f *media.Frame) {
 	if r.keyframe.Load() != 0 && !f.Discontinuity {
-		r.gop.Store(f.DTS - r.keyDTS)
+		r.gop.Store(f.PTS - r.keyPTS)
 	}
-	r.keyDTS = f.DTS
+	r.keyPTS = f.PTS
 	r.keyframe.Store(n)
 }
 
