@@ -26,6 +26,9 @@ type Config struct {
 	// client gets when it is a *problem.Problem, 401 otherwise. It is called for every request, so it must be quick. nil allows all.
 	Access func(r *http.Request, token string, st *sfu.Stream) error
 
+	// Hold calls end when what Access allowed is withdrawn, for responses without end; release when that has ended. nil never does.
+	Hold func(r *http.Request, token string, st *sfu.Stream, end func(error)) (release func())
+
 	Recordings string        // folder of recordings; "" records nothing
 	KeepFor    time.Duration // recordings: a week
 	KeepBytes  int64         // of each stream's recording; 0 is as much as the age allows
@@ -53,6 +56,9 @@ func (c *Config) defaults() {
 	}
 	if c.Access == nil {
 		c.Access = func(*http.Request, string, *sfu.Stream) error { return nil }
+	}
+	if c.Hold == nil {
+		c.Hold = func(*http.Request, string, *sfu.Stream, func(error)) func() { return func() {} }
 	}
 	if c.KeepFor == 0 {
 		c.KeepFor = 7 * 24 * time.Hour

@@ -58,15 +58,42 @@ func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
+	if token == "" && !st.Spec().Public {
+		w = &unshared{ResponseWriter: w}
+	}
 	switch kind {
 	case "flv":
-		b.serveFLV(w, r, st)
+		b.serveFLV(w, r, st, token)
 	case "dash":
 		b.serveDASH(w, r, st, file)
 	default:
 		b.serve(w, r, st, file)
 	}
 }
+
+// unshared keeps shared caches away from what a header authorised: the next request for this address may come without it.
+type unshared struct {
+	http.ResponseWriter
+	began bool
+}
+
+func (u *unshared) WriteHeader(status int) {
+	if !u.began {
+		u.began = true
+		u.Header()["Cache-Control"] = unsharedCache
+	}
+	u.ResponseWriter.WriteHeader(status)
+}
+
+func (u *unshared) Write(b []byte) (int, error) {
+	if !u.began {
+		u.WriteHeader(http.StatusOK)
+	}
+	return u.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (u *unshared) Unwrap() http.ResponseWriter { return u.ResponseWriter }
 
 // parsePath takes /hls/{stream}/{file}, /dash/{stream}/{file} or /flv/{stream}.flv apart.
 func parsePath(path string) (kind, stream, file string, ok bool) {
@@ -94,6 +121,8 @@ var (
 	ranges  = []string{"bytes"}
 	forever = []string{"public, max-age=86400, immutable"}
 	brief   = []string{"public, max-age=1"}
+
+	unsharedCache = []string{"private, no-store"}
 )
 
 func preflight(w http.ResponseWriter) {

@@ -20,13 +20,14 @@ func isAAC(c *media.Config) bool  { return c.Codec == media.AAC }
 
 // serveFLV sends a stream as FLV without end, from the last keyframe on. Each viewer reads the rings on its own; one who falls behind
 // goes on at a later keyframe.
-func (b *Bridge) serveFLV(w http.ResponseWriter, r *http.Request, st *sfu.Stream) {
+func (b *Bridge) serveFLV(w http.ResponseWriter, r *http.Request, st *sfu.Stream, token string) {
 	defer st.Hold("flv")()
 	defer st.Require(media.Video, media.H264, isH264)()
 	defer st.Require(media.Audio, media.AAC, isAAC)()
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(b.ctx, cancel)()
+	defer b.cfg.Hold(r, token, st, func(error) { cancel() })()
 	v := awaitFLV(ctx, st)
 	if v == nil {
 		unavailable(w, "the stream has no H.264 or AAC to show yet")

@@ -52,6 +52,16 @@ func (n *node) mayRead(r *http.Request, path string, st *sfu.Stream) error {
 	return err
 }
 
+// holdRead ends an endless response of the bridge with the permission for it.
+func (n *node) holdRead(r *http.Request, path string, st *sfu.Stream, end func(error)) (release func()) {
+	p, err := n.access.Read(r, st.Name, path)
+	if err != nil { // lost since mayRead
+		end(err)
+		return func() {}
+	}
+	return n.access.Hold(p, access.Watch, st.Name, end).Release
+}
+
 // printLink prints the operator link of a first start.
 func (n *node) printLink() {
 	if !n.greet {

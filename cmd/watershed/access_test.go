@@ -168,12 +168,16 @@ var routes = []route{
 	{method: "POST", path: "/whep/{s}", public: "anonymous", private: "viewer", contentType: sdp},
 	{method: "PATCH", path: "/whep/{s}/{session}", public: "anonymous", private: "viewer", prepare: watches},
 	{method: "DELETE", path: "/whep/{s}/{session}", public: "anonymous", private: "viewer", prepare: watches},
+	{method: "POST", path: "/whep/{s}/{session}/layer", public: "anonymous", private: "viewer", contentType: jsn, body: `{"hidden":true}`, prepare: watches},
 	{method: "POST", path: "/whip/{s}", private: "publisher", key: true, contentType: sdp},
 	{method: "PATCH", path: "/whip/{s}/{session}", private: "publisher", key: true, prepare: publishes},
 	{method: "DELETE", path: "/whip/{s}/{session}", private: "publisher", key: true, prepare: publishes},
 
 	{method: "GET", path: "/hls/{s}/index.m3u8", public: "anonymous", private: "viewer"},
 	{method: "HEAD", path: "/hls/{s}/index.m3u8", public: "anonymous", private: "viewer"},
+
+	{method: "GET", path: "/dash/{s}/manifest.mpd", public: "anonymous", private: "viewer"},
+	{method: "GET", path: "/flv/{s}.flv", public: "anonymous", private: "viewer"},
 
 	{method: "GET", path: "/ws", private: open}, // hello says who it is: signaling/socket tests every request
 	{method: "GET", path: "/healthz", private: open},
@@ -320,7 +324,8 @@ func TestEveryRoute(t *testing.T) {
 				path, body := strings.ReplaceAll(r.path, "{s}", s), r.body
 				switch {
 				case r.prepare != nil:
-					path = r.prepare(h, t, s)
+					_, rest, _ := strings.Cut(r.path, "{session}")
+					path = r.prepare(h, t, s) + rest
 				case path == "/api/v1/tokens/redeem":
 					body = fmt.Sprintf(`{"ticket":%q}`, h.access.Ticket(token.Claims{Role: token.Viewer, Tenant: "default"}, time.Minute, time.Minute))
 				case strings.HasPrefix(path, "/whep/"):
@@ -386,7 +391,7 @@ func TestAnotherTenantsStreamsLookAbsent(t *testing.T) {
 		code2, text2 := hear("acme~none")
 		require.Equal(t, http.StatusNotFound, code, "%s %s", r.method, r.path)
 		require.Equal(t, code, code2, "%s %s", r.method, r.path)
-		if !strings.HasPrefix(r.path, "/hls/") { // its words differ, not its status
+		if !slices.Contains([]string{"hls", "dash", "flv"}, strings.Split(r.path, "/")[1]) { // their words differ, not their status
 			require.Equal(t, text, text2, "%s %s", r.method, r.path)
 		}
 	}
@@ -404,12 +409,16 @@ func TestPathTokensOverHTTP(t *testing.T) {
 		URLs map[string]string `json:"urls"`
 	}
 	require.NoError(t, json.Unmarshal(a.Body.Bytes(), &play))
-	url := play.URLs["hls"]
-	require.Equal(t, "may", verdict(h.ask(t, "GET", url, "", "", "")))
-	require.Equal(t, "forbidden", verdict(h.ask(t, "GET", strings.Replace(url, "/hls/priv/", "/hls/acme~priv/", 1), "", "", "")))
-	require.Equal(t, "token", verdict(h.ask(t, "GET", strings.Replace(url, ".", ".1", 2), "", "", "")))
+	require.Len(t, play.URLs, 3)
+	for format, url := range play.URLs {
+		require.Equal(t, "may", verdict(h.ask(t, "GET", url, "", "", "")), format)
+		require.Equal(t, "forbidden", verdict(h.ask(t, "GET", strings.Replace(url, "/priv", "/acme~priv", 1), "", "", "")))
+		require.Equal(t, "token", verdict(h.ask(t, "GET", strings.Replace(url, ".", ".1", 2), "", "", "")))
+	}
 	require.Equal(t, http.StatusNoContent, h.ask(t, "DELETE", "/api/v1/tokens/the-viewer", viewer, "", "").Code, "everybody may revoke their own")
-	require.Equal(t, "token", verdict(h.ask(t, "GET", url, "", "", "")))
+	for _, url := range play.URLs {
+		require.Equal(t, "token", verdict(h.ask(t, "GET", url, "", "", "")))
+	}
 	require.Equal(t, "token", verdict(h.ask(t, "GET", "/api/v1/me", viewer, "", "")))
 }
 

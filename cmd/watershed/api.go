@@ -17,7 +17,7 @@ func (n *node) openAPI() {
 	n.api = rest.New(rest.Config{
 		SFU: n.sfu, Access: n.access, Secret: n.secret, Streams: streamRecords{n.cluster.Decisions.Streams}, Rooms: n.rooms(), Viewers: allViewers{n.sig, n.sockets},
 		Nodes: n.nodes, Files: n.inFile(), Schemes: n.sfu.Schemes(),
-		Formats: map[string]string{"hls": "/hls/{stream}/index.m3u8"},
+		Formats: map[string]string{"hls": "/hls/{stream}/index.m3u8", "dash": "/dash/{stream}/manifest.mpd", "flv": "/flv/{stream}.flv"},
 		Log:     n.log,
 	})
 	n.api.Route(n.sig.Echo())
