@@ -149,3 +149,23 @@ func TestRTSPRefusals(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, refused(t, "-f", "rtsp", fmt.Sprintf("rtsp://%s/No%%20Name", n.Listening["rtsp"])), "404 stream name")
 }
+
+// A publisher leaves and comes back by another protocol: who watches stays.
+func TestViewerOutlivesPublisher(t *testing.T) {
+	n, address := emptyNode(t)
+	first := ffmpeg(t, "aac", "-f", "flv", "rtmp://"+n.Listening["rtmp"]+"/stage")
+	_, err := n.WaitLog(`"msg":"stream live"`, patience)
+	require.NoError(t, err)
+	viewer := open(t, address+"/e2e/whep?stream=stage")
+	require.NoError(t, viewer.WaitPictures(0, 25, patience))
+	require.NoError(t, first.Process.Kill())
+	_, err = n.WaitLog(`"msg":"publisher left"`, patience)
+	require.NoError(t, err)
+	require.NoError(t, viewer.Wait(`readers[0].samples.at(-1)[1] < Date.now() - 300`, patience), "the picture stands")
+
+	ffmpeg(t, "libopus", "-f", "rtsp", "-rtsp_transport", "tcp", "rtsp://"+n.Listening["rtsp"]+"/stage")
+	require.NoError(t, viewer.WaitPictures(0, 25, patience))
+	var states []string
+	require.NoError(t, viewer.Eval("states", &states))
+	require.Equal(t, []string{"connecting", "connected"}, states)
+}
