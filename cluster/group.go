@@ -84,8 +84,8 @@ func groupConfig(node raft.ServerID, alone bool, log *slog.Logger) *raft.Config 
 		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = 20*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond
 	}
 	cfg.CommitTimeout = 20 * time.Millisecond
-	// A start replays what follows the last snapshot: 4,096 entries take some 50 ms.
-	cfg.SnapshotThreshold, cfg.TrailingLogs, cfg.SnapshotInterval = 4096, 4096, 30*time.Second
+	// An entry of messages may have a megabyte, so few are kept; a start replays those since the last snapshot.
+	cfg.SnapshotThreshold, cfg.TrailingLogs, cfg.SnapshotInterval = 2048, 512, 30*time.Second
 	cfg.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: logWriter{log}, DisableTime: true})
 	return cfg
 }
