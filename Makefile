@@ -3,12 +3,13 @@
 GO        ?= go
 FUZZTIME  ?= 10s
 DEMO      ?=
+SOAK      ?= 20m
 GOFUMPT     = $(GO) run mvdan.cc/gofumpt@v0.9.2
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test check bench fuzz web clean
+.PHONY: help build demo test check bench fuzz soak web clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +38,9 @@ bench: build ## figures beside goals (BENCH="webrtc" for some of them)
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@GO=$(GO) FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+soak: ## cameras flap and viewers churn for 20 minutes (SOAK=2h for longer)
+	$(GO) test -count=1 -v -timeout 0 ./cmd/watershed/soak -soak $(SOAK)
 
 clean: ## removes what make built
 	rm -rf bin web/dist web/node_modules

@@ -66,7 +66,7 @@ func New(cfg Config) (*Farm, error) {
 	}
 	for _, c := range f.cameras {
 		if err := c.open(); err != nil {
-			f.server.Close()
+			f.close()
 			return nil, err
 		}
 	}
@@ -139,7 +139,7 @@ func (f *Farm) Run(ctx context.Context) error {
 	}
 	g.Go(func() error {
 		<-ctx.Done()
-		f.server.Close()
+		f.close()
 		return nil
 	})
 	g.Go(func() error {
@@ -149,6 +149,17 @@ func (f *Farm) Run(ctx context.Context) error {
 		return nil
 	})
 	return g.Wait()
+}
+
+func (f *Farm) close() {
+	f.server.Close()
+	for _, c := range f.cameras {
+		c.mu.Lock()
+		if c.stream != nil {
+			c.stream.Close()
+		}
+		c.mu.Unlock()
+	}
 }
 
 func (f *Farm) find(path string) *Camera {
