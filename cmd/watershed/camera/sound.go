@@ -54,7 +54,7 @@ func loadSound(name string) (*sound, error) {
 		s := &sound{format: &format.Opus{PayloadTyp: 97, ChannelCount: 1}, rate: 48000, samples: 960}
 		return s, s.load("clips/sound.opus.nut", func(p []byte) []byte { return p })
 	case "aac":
-		cfg := &mpeg4audio.AudioSpecificConfig{Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 48000, ChannelCount: 1}
+		cfg := &mpeg4audio.AudioSpecificConfig{Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 48000, ChannelConfig: 1}
 		s := &sound{
 			format: &format.MPEG4Audio{PayloadTyp: 97, Config: cfg, SizeLength: 13, IndexLength: 3, IndexDeltaLength: 3},
 			rate:   48000, samples: 1024, marker: true,

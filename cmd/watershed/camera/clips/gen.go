@@ -56,14 +56,22 @@ func rate(kbps int, extra ...string) []string {
 }
 
 var scenes = []scene{
-	{name: "river", w: 1280, h: 720, args: rate(1950), skyTop: rgb{58, 110, 165}, skyLo: rgb{222, 230, 224}, sun: rgb{255, 246, 214}, sunX: .72, sunY: .2,
-		hills: []rgb{{126, 150, 168}, {84, 120, 116}, {42, 84, 66}}, water: rgb{70, 120, 140}, horizon: .56, grain: 5, seed: 1},
-	{name: "coast", w: 640, h: 360, args: rate(240), skyTop: rgb{34, 52, 96}, skyLo: rgb{250, 170, 110}, sun: rgb{255, 220, 150}, sunX: .4, sunY: .44,
-		hills: []rgb{{120, 92, 112}, {66, 56, 84}}, water: rgb{92, 78, 110}, horizon: .52, grain: 1.5, seed: 4},
-	{name: "lake", w: 640, h: 360, args: rate(240), skyTop: rgb{120, 160, 190}, skyLo: rgb{236, 240, 238}, sun: rgb{255, 255, 250}, sunX: .2, sunY: .16,
-		hills: []rgb{{176, 190, 196}, {120, 146, 150}, {70, 104, 96}, {30, 62, 48}}, water: rgb{88, 128, 126}, horizon: .6, grain: 1.5, seed: 9},
-	{name: "bframes", w: 640, h: 360, args: append(rate(220), "-x264-params", "keyint=50:min-keyint=50:scenecut=0:bframes=2:b-adapt=0:b-pyramid=0:aud=1:repeat-headers=1:sliced-threads=0"), skyTop: rgb{90, 84, 120}, skyLo: rgb{214, 200, 214}, sun: rgb{255, 240, 240}, sunX: .6, sunY: .3,
-		hills: []rgb{{130, 120, 150}, {84, 84, 110}}, water: rgb{100, 100, 130}, horizon: .55, grain: 1.5, seed: 13},
+	{
+		name: "river", w: 1280, h: 720, args: rate(1950), skyTop: rgb{58, 110, 165}, skyLo: rgb{222, 230, 224}, sun: rgb{255, 246, 214}, sunX: .72, sunY: .2,
+		hills: []rgb{{126, 150, 168}, {84, 120, 116}, {42, 84, 66}}, water: rgb{70, 120, 140}, horizon: .56, grain: 5, seed: 1,
+	},
+	{
+		name: "coast", w: 640, h: 360, args: rate(240), skyTop: rgb{34, 52, 96}, skyLo: rgb{250, 170, 110}, sun: rgb{255, 220, 150}, sunX: .4, sunY: .44,
+		hills: []rgb{{120, 92, 112}, {66, 56, 84}}, water: rgb{92, 78, 110}, horizon: .52, grain: 1.5, seed: 4,
+	},
+	{
+		name: "lake", w: 640, h: 360, args: rate(240), skyTop: rgb{120, 160, 190}, skyLo: rgb{236, 240, 238}, sun: rgb{255, 255, 250}, sunX: .2, sunY: .16,
+		hills: []rgb{{176, 190, 196}, {120, 146, 150}, {70, 104, 96}, {30, 62, 48}}, water: rgb{88, 128, 126}, horizon: .6, grain: 1.5, seed: 9,
+	},
+	{
+		name: "bframes", w: 640, h: 360, args: append(rate(220), "-x264-params", "keyint=50:min-keyint=50:scenecut=0:bframes=2:b-adapt=0:b-pyramid=0:aud=1:repeat-headers=1:sliced-threads=0"), skyTop: rgb{90, 84, 120}, skyLo: rgb{214, 200, 214}, sun: rgb{255, 240, 240}, sunX: .6, sunY: .3,
+		hills: []rgb{{130, 120, 150}, {84, 84, 110}}, water: rgb{100, 100, 130}, horizon: .55, grain: 1.5, seed: 13,
+	},
 }
 
 func (s *scene) pixel(x, y, n int) rgb {
