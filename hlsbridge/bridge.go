@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"watershed/hlsbridge/archive"
+	"watershed/hlsbridge/shield"
 	"watershed/sfu"
 	"watershed/sfu/id"
 )
@@ -33,6 +34,9 @@ type Config struct {
 	KeepFor    time.Duration // recordings: a week
 	KeepBytes  int64         // of each stream's recording; 0 is as much as the age allows
 	DVR        time.Duration // window of dvr.m3u8: two hours
+
+	// Shields are streams that another origin packages: the address of its multivariant playlist. The SFU must know them by name.
+	Shields map[id.Stream]string
 
 	// MaxBlocked bounds the requests that wait for one stream's next part; further ones get 503. 0 means 20,000.
 	MaxBlocked int
@@ -85,6 +89,7 @@ type Bridge struct {
 	mu        sync.RWMutex // guards what follows
 	packagers map[*sfu.Stream]*packager
 	archives  map[id.Stream]*archive.Archive
+	shields   map[id.Stream]*shield.Shield
 	numbers   map[*sfu.Stream]uint64 // above what earlier packagers used
 	closed    bool
 }
@@ -94,6 +99,7 @@ func New(cfg Config) *Bridge {
 	cfg.defaults()
 	b := &Bridge{cfg: cfg, packagers: map[*sfu.Stream]*packager{}, archives: map[id.Stream]*archive.Archive{}, numbers: map[*sfu.Stream]uint64{}}
 	b.ctx, b.stop = context.WithCancel(context.Background())
+	b.shields = openShields(cfg.Shields, cfg.Log)
 	return b
 }
 
@@ -114,6 +120,9 @@ func (b *Bridge) Run(ctx context.Context) error {
 	b.mu.Unlock()
 	b.stop()
 	b.tasks.Wait()
+	for _, s := range b.shields {
+		s.Close()
+	}
 	return nil
 }
 

@@ -61,6 +61,10 @@ func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if token == "" && !st.Spec().Public {
 		w = &unshared{ResponseWriter: w}
 	}
+	if s := b.shields[st.Name]; s != nil {
+		serveShielded(w, r, s, kind, file)
+		return
+	}
 	switch kind {
 	case "flv":
 		b.serveFLV(w, r, st, token)

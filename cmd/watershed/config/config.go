@@ -262,6 +262,9 @@ func (s *Stream) check() error {
 }
 
 func (s *Stream) inputs() []sfu.Input {
+	if s.Shield { // the HLS bridge fetches it, request by request
+		return nil
+	}
 	var in []sfu.Input
 	if s.Source != "" {
 		in = append(in, sfu.Input{High: s.Source, Low: s.Sub})
