@@ -202,7 +202,9 @@ func (b *Bridge) current(w http.ResponseWriter, r *http.Request, st *sfu.Stream)
 		unavailable(w, "this node is shutting down")
 		return nil, nil
 	}
-	p.asked.Store(time.Now().UnixNano())
+	now := time.Now()
+	p.asked.Store(now.UnixNano())
+	p.crowd.note(r, now)
 	g := p.gen.Load()
 	if g == nil {
 		if g = b.first(r, p); g == nil {

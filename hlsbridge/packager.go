@@ -22,12 +22,13 @@ type packager struct {
 	gen     atomic.Pointer[generation]
 	ready   chan struct{} // closed with the first generation
 	asked   atomic.Int64  // Unix nanoseconds of the last request
-	blocked atomic.Int64  // requests that wait
-	number  uint64        // above every media sequence number used so far
+	crowd   *audience
+	blocked atomic.Int64 // requests that wait
+	number  uint64       // above every media sequence number used so far
 }
 
 func newPackager(cfg *Config, st *sfu.Stream, number uint64) *packager {
-	p := &packager{cfg: cfg, stream: st, log: cfg.Log.With("stream", st.Name), ready: make(chan struct{}), number: number}
+	p := &packager{cfg: cfg, stream: st, log: cfg.Log.With("stream", st.Name), ready: make(chan struct{}), number: number, crowd: newAudience()}
 	p.asked.Store(time.Now().UnixNano())
 	return p
 }
@@ -58,7 +59,7 @@ var errTracks = errors.New("the stream's tracks changed")
 
 // run packages until ctx ends or nobody asks any longer.
 func (p *packager) run(ctx context.Context) {
-	defer p.stream.Hold("hls")()
+	defer p.stream.HoldFor("hls", func() int { return p.crowd.count(time.Now()) })()
 	defer p.stream.Require(media.Video, media.H264, cmaf.Carries)()
 	defer p.stream.Require(media.Audio, media.AAC, cmaf.Carries)()
 	for ctx.Err() == nil && !p.idle(time.Now()) {

@@ -61,6 +61,7 @@ type Stream struct {
 	tracks      [3]*Track // by media.Kind
 	low         demand    // for the low part
 	holds       map[string]int
+	crowds      map[string]func() int // by what they watch through: how many people a hold stands for
 	held        int
 	released    time.Time // when held became 0
 	slots       map[*Slot]struct{}
@@ -86,7 +87,7 @@ type Status struct {
 	Message string
 	Since   time.Time
 	Spec    Spec
-	Viewers map[string]int // holders by what they are: "webrtc", "hls", ...
+	Viewers map[string]int // by how they watch: "webrtc", "hls", ...
 	Tracks  []*Track
 	Feeds   []FeedStatus
 	Pushed  bool // a publisher is connected
@@ -94,6 +95,17 @@ type Status struct {
 
 // Status of the stream now.
 func (st *Stream) Status() Status {
+	s, crowds := st.status()
+	for what, people := range crowds {
+		delete(s.Viewers, what)
+		if n := people(); n > 0 {
+			s.Viewers[what] = n
+		}
+	}
+	return s
+}
+
+func (st *Stream) status() (Status, map[string]func() int) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	s := Status{
@@ -111,7 +123,7 @@ func (st *Stream) Status() Status {
 	for _, f := range st.feeds {
 		s.Feeds = append(s.Feeds, f.status())
 	}
-	return s
+	return s, maps.Clone(st.crowds)
 }
 
 // Spec of the stream now.
@@ -152,6 +164,24 @@ func (st *Stream) Hold(what string) (release func()) {
 	st.climb()
 	var once sync.Once
 	return func() { once.Do(func() { st.release(what) }) }
+}
+
+// HoldFor holds the stream for a crowd, which it asks how many people that are; one at a time for what they watch through. The function must not use the
+// stream.
+func (st *Stream) HoldFor(what string, people func() int) (release func()) {
+	st.mu.Lock()
+	if st.crowds == nil {
+		st.crowds = map[string]func() int{}
+	}
+	st.crowds[what] = people
+	st.mu.Unlock()
+	leave := st.Hold(what)
+	return func() {
+		st.mu.Lock()
+		delete(st.crowds, what)
+		st.mu.Unlock()
+		leave()
+	}
 }
 
 func (st *Stream) release(what string) {
