@@ -63,8 +63,11 @@ type answer struct {
 
 func (h *house) ask(t *testing.T, method, path, bearer, contentType, body string, header ...string) answer {
 	t.Helper()
-	// What is allowed may wait for pictures that never come: that it waits is enough.
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	patience := 10 * time.Second
+	if slices.Contains([]string{"hls", "dash", "flv", "t"}, strings.Split(path, "/")[1]) {
+		patience = 20 * time.Millisecond // what is allowed waits for pictures that never come: that it waits is enough
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	r := httptest.NewRequestWithContext(ctx, method, path, strings.NewReader(body))
 	h.callers++
