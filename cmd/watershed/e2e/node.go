@@ -103,6 +103,7 @@ func Start(binary string, c config.Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.cmd.Stdout = n.cmd.Stderr // what it prints for people is with the log
 	if err := n.cmd.Start(); err != nil {
 		return nil, err
 	}
