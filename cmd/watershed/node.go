@@ -187,7 +187,7 @@ func (n *node) run(ctx context.Context) error {
 	}
 	g.Go(func() error { return serveHTTP(ctx, n.http, n.hls.Before(n.sig.Handler())) })
 	if n.metrics != nil {
-		g.Go(func() error { return serveHTTP(ctx, n.metrics, ops.Handler(n.sfu)) })
+		g.Go(func() error { return serveHTTP(ctx, n.metrics, ops.Handler(n.sfu, n.sockets)) })
 	}
 	n.log.Info("ready", n.listening...)
 	n.health.Ready(true)

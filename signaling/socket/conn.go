@@ -103,6 +103,7 @@ func (c *conn) Send(frame []byte) {
 func (c *conn) end(code int, reason string) {
 	c.ending.Do(func() {
 		c.code, c.reason = code, reason
+		c.server.metrics.closed(code)
 		c.kill = time.AfterFunc(closeWithin, c.cut)
 		c.queue.close(code == closeSlow)
 	})

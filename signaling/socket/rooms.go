@@ -213,6 +213,12 @@ type saidFields struct {
 }
 
 func (c *conn) say(r *request) error {
+	err := c.sayIt(r)
+	c.server.metrics.answered(err)
+	return err
+}
+
+func (c *conn) sayIt(r *request) error {
 	var f struct {
 		Room string `json:"room"`
 		CID  string `json:"cid"`

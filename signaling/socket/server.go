@@ -50,11 +50,12 @@ type Config struct {
 
 // Server accepts sockets.
 type Server struct {
-	cfg    Config
-	rooms  *room.Hub
-	guests guests
-	events *events
-	conns  sync.WaitGroup
+	cfg     Config
+	rooms   *room.Hub
+	guests  guests
+	events  *events
+	conns   sync.WaitGroup
+	metrics metrics
 
 	mu       sync.Mutex // guards what follows
 	open     map[*conn]struct{}
@@ -73,7 +74,7 @@ func New(cfg Config) *Server {
 	if cfg.Describe == nil {
 		cfg.Describe = describe
 	}
-	s := &Server{cfg: cfg, guests: newGuests(cfg.Secret), open: map[*conn]struct{}{}}
+	s := &Server{cfg: cfg, guests: newGuests(cfg.Secret), metrics: newMetrics(), open: map[*conn]struct{}{}}
 	s.rooms = room.NewHub(room.Config{Decisions: cfg.Decisions, Messages: cfg.Messages, Streams: cfg.SFU.Stream, Log: cfg.Log})
 	s.events = newEvents(s)
 	return s

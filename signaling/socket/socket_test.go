@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"watershed/cluster"
@@ -452,4 +453,35 @@ func FuzzFrame(f *testing.F) {
 			require.True(t, json.Valid(b), "%s", b)
 		}
 	})
+}
+
+func TestMetrics(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	c := n.enter("", "river-1")
+	c.say("river-1", "1", "x")
+	c.say("river-1", "2", "")
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(n.sockets)
+	got := map[string]float64{}
+	gather := func() map[string]float64 {
+		all, err := reg.Gather()
+		require.NoError(t, err)
+		for _, f := range all {
+			for _, m := range f.Metric {
+				name := f.GetName()
+				for _, l := range m.Label {
+					name += " " + l.GetValue()
+				}
+				got[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			}
+		}
+		return got
+	}
+	require.Equal(t, map[string]float64{
+		"watershed_sockets": 1, "watershed_rooms": 1, "watershed_chat_messages_total said": 1, "watershed_chat_messages_total empty": 1,
+	}, gather())
+	c.raw("no JSON")
+	require.Equal(t, 1007, c.closed())
+	require.Eventually(t, func() bool { return gather()["watershed_sockets"] == 0 }, 10*time.Second, time.Millisecond)
+	require.EqualValues(t, 1, got["watershed_socket_closes_total 1007"])
 }
