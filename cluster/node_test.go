@@ -30,13 +30,6 @@ func say(t *testing.T, n *Node, room id.Stream, user, cid, text string) Posted {
 	return p
 }
 
-func texts(page Page) (all []string) {
-	for _, m := range page.Messages {
-		all = append(all, m.Text)
-	}
-	return all
-}
-
 func TestRestartKeepsEverything(t *testing.T) {
 	for _, snapshot := range []bool{false, true} {
 		t.Run(fmt.Sprintf("snapshot=%v", snapshot), func(t *testing.T) {

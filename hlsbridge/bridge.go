@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"watershed/hlsbridge/archive"
@@ -80,11 +79,10 @@ func (c *Config) defaults() {
 
 // Bridge serves streams as HLS.
 type Bridge struct {
-	cfg      Config
-	ctx      context.Context // of packagers and of requests that wait; ends with Run
-	stop     context.CancelFunc
-	tasks    sync.WaitGroup
-	requests atomic.Int64
+	cfg   Config
+	ctx   context.Context // of packagers and of requests that wait; ends with Run
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
 
 	mu        sync.RWMutex // guards what follows
 	packagers map[*sfu.Stream]*packager

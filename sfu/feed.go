@@ -115,12 +115,11 @@ func (f *Feed) supervise(ctx context.Context) {
 // awaitDemand waits until the stream is wanted; false when ctx ends.
 func (f *Feed) awaitDemand(ctx context.Context) bool {
 	for {
-		changed := f.Stream.Changed()
 		if ok, _, _ := f.wanted(time.Now()); ok {
 			return ctx.Err() == nil
 		}
 		f.setState(Idle, NoReason, "")
-		changed = f.Stream.Changed()
+		changed := f.Stream.Changed()
 		if ok, _, _ := f.wanted(time.Now()); ok {
 			return ctx.Err() == nil
 		}

@@ -23,8 +23,10 @@ type Pages struct {
 
 // Routes are the patterns of what Pages answers to GET, in Echo's notation.
 func Routes() []string {
-	return []string{"/", "/watch/:stream", "/room/:room", "/publish/:stream", "/embed/:stream",
-		"/embed.js", "/embed-hls.js", "/assets/*", "/favicon.svg", "/manifest.webmanifest"}
+	return []string{
+		"/", "/watch/:stream", "/room/:room", "/publish/:stream", "/embed/:stream",
+		"/embed.js", "/embed-hls.js", "/assets/*", "/favicon.svg", "/manifest.webmanifest",
+	}
 }
 
 // New returns the pages. It fails only when the embedded files are damaged.

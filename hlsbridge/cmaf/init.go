@@ -62,7 +62,7 @@ func describeAAC(t *mp4.TrakBox, cfg *media.Config) error {
 		return err
 	}
 	if channels == 0 {
-		channels = asc.ChannelCount
+		channels = media.AACChannels(asc.ChannelConfig)
 	}
 	entry := mp4.CreateAudioSampleEntryBox("mp4a", uint16(channels), 16, uint16(asc.SampleRate), mp4.CreateEsdsBox(cfg.ASC))
 	t.Mdia.Minf.Stbl.Stsd.AddChild(entry)

@@ -57,6 +57,14 @@ func (c Codec) Kind() Kind {
 	return Video
 }
 
+// AACChannels of a channelConfiguration (ISO/IEC 14496-3 table 1.19); 0 where the stream itself says.
+func AACChannels(config uint8) int {
+	if config == 7 {
+		return 8
+	}
+	return int(config)
+}
+
 // WebRTC reports whether browsers can be offered the codec over RTP.
 func (c Codec) WebRTC() bool { return c != AAC && c != 0 }
 

@@ -12,8 +12,7 @@ type receiver struct {
 	bytes       int
 	late        []float64 // seconds after due, this window
 	base        float64   // least lateness seen, creeping up
-	rate        float64
-	last        float64 // estimate
+	last        float64   // estimate
 }
 
 const rembWindow = 500 * time.Millisecond

@@ -125,10 +125,23 @@ func makeVectors(t *testing.T) vectors {
 		v.Tokens[i].Verdict = judge(v.Tokens[i], vectorKey)
 	}
 	for _, m := range []match{
-		{Pattern: "*", Name: "river-1"}, {Pattern: "*", Name: ""}, {Pattern: "*", Name: "acme~river-1"}, {Pattern: "acme~*", Name: "acme~river-1"},
-		{Pattern: "cam*", Name: "cam"}, {Pattern: "cam*", Name: "camera-7"}, {Pattern: "cam*", Name: "xcam"}, {Pattern: "*-low", Name: "a-low-low"},
-		{Pattern: "a*b*c", Name: "abbbc"}, {Pattern: "a*b*c", Name: "acb"}, {Pattern: "a**", Name: "a"}, {Pattern: "river-1", Name: "river-10"},
-		{Pattern: "", Name: ""}, {Pattern: "", Name: "a"}, {Pattern: "*~*", Name: "acme~x"}, {Pattern: "room*", Name: "room+u-1"}, {Pattern: "*", Name: "a/b"},
+		{Pattern: "*", Name: "river-1"},
+		{Pattern: "*", Name: ""},
+		{Pattern: "*", Name: "acme~river-1"},
+		{Pattern: "acme~*", Name: "acme~river-1"},
+		{Pattern: "cam*", Name: "cam"},
+		{Pattern: "cam*", Name: "camera-7"},
+		{Pattern: "cam*", Name: "xcam"},
+		{Pattern: "*-low", Name: "a-low-low"},
+		{Pattern: "a*b*c", Name: "abbbc"},
+		{Pattern: "a*b*c", Name: "acb"},
+		{Pattern: "a**", Name: "a"},
+		{Pattern: "river-1", Name: "river-10"},
+		{Pattern: "", Name: ""},
+		{Pattern: "", Name: "a"},
+		{Pattern: "*~*", Name: "acme~x"},
+		{Pattern: "room*", Name: "room+u-1"},
+		{Pattern: "*", Name: "a/b"},
 	} {
 		m.Match = Match(m.Pattern, m.Name)
 		v.Match = append(v.Match, m)

@@ -40,7 +40,6 @@ type bench struct {
 	ctx    context.Context
 	binary string
 	folder string // for data, removed at the end
-	rows   int
 }
 
 func main() {

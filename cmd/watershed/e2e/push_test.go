@@ -25,9 +25,11 @@ func ffmpeg(t *testing.T, audio string, output ...string) *exec.Cmd {
 	t.Helper()
 	root, err := Root()
 	require.NoError(t, err)
-	args := []string{"-hide_banner", "-loglevel", "warning", "-nostdin",
+	args := []string{
+		"-hide_banner", "-loglevel", "warning", "-nostdin",
 		"-re", "-stream_loop", "-1", "-fflags", "+genpts", "-r", "25", "-i", filepath.Join(root, "cmd/watershed/camera/clips/lake.h264"),
-		"-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", audio, "-ac", "2"}
+		"-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", audio, "-ac", "2",
+	}
 	return background(t, "ffmpeg", "ffmpeg", append(args, output...)...)
 }
 
@@ -132,8 +134,10 @@ func TestSRTRefusals(t *testing.T) {
 // refused runs FFmpeg until it gives up, and returns what it said.
 func refused(t *testing.T, output ...string) string {
 	t.Helper()
-	args := append([]string{"-hide_banner", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10", "-t", "60",
-		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"}, output...)
+	args := append([]string{
+		"-hide_banner", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10", "-t", "60",
+		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p",
+	}, output...)
 	out, err := exec.CommandContext(t.Context(), "ffmpeg", args...).CombinedOutput()
 	require.Error(t, err)
 	return string(out)

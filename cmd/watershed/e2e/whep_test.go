@@ -20,7 +20,8 @@ import (
 func problemOf(t *testing.T, url, contentType, body string) (p struct {
 	Status        int
 	Title, Detail string
-}) {
+},
+) {
 	t.Helper()
 	res, err := http.Post(url, contentType, strings.NewReader(body))
 	require.NoError(t, err)

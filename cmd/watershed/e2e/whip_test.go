@@ -2,7 +2,6 @@ package e2e
 
 import (
 	_ "embed"
-	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -186,6 +185,6 @@ func TestAiortcPublishesAndPlays(t *testing.T) {
 	aiortc(t, "play", n.URL+"/whep/stage", said)
 	eventually(t, "aiortc has decoded 30 pictures", func() bool {
 		text, err := os.ReadFile(said)
-		return err == nil && fmt.Sprintf("%s", text) == "30 pictures"
+		return err == nil && string(text) == "30 pictures"
 	})
 }

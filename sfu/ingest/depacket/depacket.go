@@ -75,7 +75,7 @@ func (t *Format) aac(f *format.MPEG4Audio) bool {
 	if err != nil {
 		return false
 	}
-	t.Config.Codec, t.Config.Channels, t.Config.ASC = media.AAC, f.Config.ChannelCount, asc
+	t.Config.Codec, t.Config.Channels, t.Config.ASC = media.AAC, media.AACChannels(f.Config.ChannelConfig), asc
 	t.each, t.step = true, 1024 // samples of an AAC-LC frame
 	t.reset = resetting(t, f.CreateDecoder, many)
 	return true

@@ -88,7 +88,7 @@ func configOf(t *mpegts.Track) (media.Config, bool) {
 		return media.Config{Codec: media.Opus, ClockRate: 48000, Channels: 2}, true
 	case *codecs.MPEG4Audio:
 		asc, err := c.Config.Marshal()
-		return media.Config{Codec: media.AAC, ClockRate: c.SampleRate, Channels: c.ChannelCount, ASC: asc}, err == nil
+		return media.Config{Codec: media.AAC, ClockRate: c.SampleRate, Channels: media.AACChannels(c.ChannelConfig), ASC: asc}, err == nil
 	}
 	return media.Config{}, false
 }

@@ -205,7 +205,7 @@ func (d *demux) aac(c *mpeg4audio.AudioSpecificConfig) error {
 	if err != nil {
 		return fmt.Errorf("AAC configuration: %w", err)
 	}
-	return d.configure(media.Config{Codec: media.AAC, ClockRate: c.SampleRate, Channels: c.ChannelCount, ASC: asc})
+	return d.configure(media.Config{Codec: media.AAC, ClockRate: c.SampleRate, Channels: media.AACChannels(c.ChannelConfig), ASC: asc})
 }
 
 // configure learns a track. A live one takes new parameters when the codec stays, which is what encoders do that change their resolution.

@@ -48,7 +48,7 @@ func dial(t *testing.T, address string) *gortmplib.Client {
 var (
 	h264Track = &gortmplib.Track{Codec: &codecs.H264{SPS: ingesttest.SPS, PPS: ingesttest.PPS}}
 	aacTrack  = &gortmplib.Track{Codec: &codecs.MPEG4Audio{Config: &mpeg4audio.AudioSpecificConfig{
-		Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 44100, ChannelConfig: 2, ChannelCount: 2,
+		Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 44100, ChannelConfig: 2,
 	}}}
 	opusTrack = &gortmplib.Track{Codec: &codecs.Opus{IDHeader: &opus.IDHeader{Version: 1, ChannelCount: 2}}}
 )

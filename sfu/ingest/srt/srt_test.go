@@ -37,8 +37,8 @@ func newServer(t *testing.T, s *sfu.SFU) string {
 // send writes pictures and sound, the clock's 33 bits wrapping among them, until the connection fails.
 func send(c srt.Conn) {
 	video := &mpegts.Track{PID: 256, Codec: &codecs.H264{}}
-	audio := &mpegts.Track{PID: 257, Codec: &codecs.MPEG4Audio{Config: mpeg4audio.Config{
-		Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 48000, ChannelConfig: 2, ChannelCount: 2,
+	audio := &mpegts.Track{PID: 257, Codec: &codecs.MPEG4Audio{Config: mpeg4audio.AudioSpecificConfig{
+		Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 48000, ChannelConfig: 2,
 	}}}
 	b := bufio.NewWriterSize(c, 1316)
 	w := &mpegts.Writer{W: b, Tracks: []*mpegts.Track{video, audio}}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -315,7 +314,7 @@ func FuzzReadOffer(f *testing.F) {
 		sources, err := readOffer(text)
 		for _, s := range sources {
 			if s.format() == nil || len(s.rids) > maxLayers {
-				t.Fatal(fmt.Sprintf("%+v", s))
+				t.Fatalf("%+v", s)
 			}
 		}
 		if err == nil && len(sources) == 0 {
