@@ -21,7 +21,8 @@ type Parser struct {
 	h264DTS *h264.DTSExtractor
 	h265DTS *h265.DTSExtractor
 	lastDTS int64
-	started bool
+	started bool // lastPTS is set
+	decoded bool // lastDTS is set
 }
 
 // NewParser starts from what is known before the first frame: the codec and clock at least, parameter sets if
@@ -68,15 +69,18 @@ func (p *Parser) Parse(units [][]byte) (out [][]byte, keyframe bool) {
 
 // Shown tells when an access unit of a source that knows its decoding times, too, is shown: B-frames show.
 func (p *Parser) Shown(pts int64) {
+	if p.started && pts < p.lastPTS-int64(p.cfg.ClockRate) { // a second is more than pictures are out of order: its clock began anew
+		p.started = false
+		p.forget()
+	}
 	if p.started && pts < p.lastPTS && p.cfg.Codec.Kind() == media.Video && !p.cfg.BFrames {
 		p.change(func(c *media.Config) { c.BFrames = true })
 	}
 	p.lastPTS, p.started = pts, true
 }
 
-// DTS of an access unit that is shown at pts, for sources that do not know it. The result never decreases.
+// DTS of an access unit that is shown at pts, for sources that do not know it. The result grows, but for a source whose clock goes back by more than a second.
 func (p *Parser) DTS(units [][]byte, pts int64) int64 {
-	first := !p.started
 	p.Shown(pts)
 	dts := pts
 	var err error
@@ -105,15 +109,15 @@ func (p *Parser) DTS(units [][]byte, pts int64) int64 {
 	if err != nil {
 		dts = pts
 	}
-	if !first && dts <= p.lastDTS {
+	if p.decoded && dts <= p.lastDTS {
 		dts = p.lastDTS + 1
 	}
-	p.lastDTS = dts
+	p.lastDTS, p.decoded = dts, true
 	return dts
 }
 
-// Restart forgets times, not parameters: the source's clock started anew.
-func (p *Parser) Restart() { p.started, p.h264DTS, p.h265DTS = false, nil, nil }
+// forget the decoding times so far, not the parameters.
+func (p *Parser) forget() { p.decoded, p.h264DTS, p.h265DTS = false, nil, nil }
 
 // nalRole is what a NAL unit is to us.
 type nalRole uint8
@@ -221,7 +225,7 @@ func (p *Parser) setParameters(v, s, q []byte) {
 		c.BFrames = false
 	})
 	p.readParameters()
-	p.Restart()
+	p.h264DTS, p.h265DTS = nil, nil
 }
 
 // readParameters fills in what the parameter sets say, in place: only on a Config that nobody has seen.
