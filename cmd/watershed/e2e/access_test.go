@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -90,14 +89,7 @@ func payload(t *testing.T, jwt string) []byte {
 // ask the node's API, for the status only.
 func (n *Node) ask(t *testing.T, method, path, bearer string) int {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, n.URL+path, nil)
-	require.NoError(t, err)
-	r.Header.Set("Authorization", "Bearer "+bearer)
-	res, err := http.DefaultClient.Do(r)
-	require.NoError(t, err)
-	defer res.Body.Close()
-	io.Copy(io.Discard, res.Body)
-	return res.StatusCode
+	return n.send(t, method, path, bearer, "", nil)
 }
 
 func TestTokenCommand(t *testing.T) {
@@ -112,4 +104,66 @@ func TestTokenCommand(t *testing.T) {
 		require.Error(t, err, fmt.Sprint(bad))
 		require.NotEmpty(t, out)
 	}
+}
+
+// Encoders bring a stream key where their protocol has a place for one, and are gone with it.
+func TestEncodersNeedAKeyAndLeaveWithIt(t *testing.T) {
+	_, err := exec.LookPath("ffmpeg")
+	require.NoError(t, err, "ffmpeg is missing: apt-get install ffmpeg")
+	n := closedNode(t)
+	operator := n.token(t, "--role", "operator")
+	require.Equal(t, http.StatusCreated, n.send(t, "PUT", "/api/v1/streams/stage", operator, `{"public":true}`, nil))
+	for _, c := range []struct{ protocol, audio, format, url string }{
+		{"rtsp", "libopus", "rtsp", "rtsp://encoder:%s@" + n.Listening["rtsp"] + "/stage"},
+		{"rtmp", "aac", "flv", "rtmp://" + n.Listening["rtmp"] + "/live/stage?key=%s"},
+		{"srt", "aac", "mpegts", "srt://" + n.Listening["srt"] + "?streamid=publish:stage:%s"},
+	} {
+		t.Run(c.protocol, func(t *testing.T) {
+			var key struct{ Key, ID string }
+			require.Equal(t, http.StatusCreated, n.send(t, "POST", "/api/v1/streams/stage/keys", operator, `{}`, &key))
+			publish := func(secret string) *exec.Cmd {
+				return exec.Command("ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc=s=320x180:r=25",
+					"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25", "-pix_fmt", "yuv420p", "-f", c.format, fmt.Sprintf(c.url, secret))
+			}
+			wrong := "a" + key.Key[1:]
+			if wrong == key.Key {
+				wrong = "b" + key.Key[1:]
+			}
+			require.Error(t, publish(wrong).Run(), "a wrong key is refused")
+
+			ff := publish(key.Key)
+			require.NoError(t, ff.Start())
+			ended := make(chan error, 1)
+			go func() { ended <- ff.Wait() }()
+			defer func() { ff.Process.Kill() }()
+			var stream struct{ State string }
+			eventually(t, "the stream is live", func() bool {
+				return n.send(t, "GET", "/api/v1/streams/stage", operator, "", &stream) == http.StatusOK && stream.State == "live"
+			})
+			require.Equal(t, http.StatusNoContent, n.ask(t, "DELETE", "/api/v1/streams/stage/keys/"+key.ID, operator))
+			<-ended
+			eventually(t, "the stream waits for a publisher", func() bool {
+				n.send(t, "GET", "/api/v1/streams/stage", operator, "", &stream)
+				return stream.State == "offline"
+			})
+			require.NotContains(t, n.Log(), key.Key, "keys are not in the log")
+			require.NotContains(t, n.Log(), wrong)
+		})
+	}
+}
+
+// send a request with a body, and read the answer.
+func (n *Node) send(t *testing.T, method, path, bearer, body string, into any) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, n.URL+path, strings.NewReader(body))
+	require.NoError(t, err)
+	r.Header.Set("Authorization", "Bearer "+bearer)
+	r.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	if into != nil {
+		require.NoError(t, json.NewDecoder(res.Body).Decode(into))
+	}
+	return res.StatusCode
 }
