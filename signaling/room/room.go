@@ -146,15 +146,15 @@ func (r *Room) flush() {
 
 // allowed leaves out what was said by people after they were muted or removed: proposed before the sanction was known, committed after it.
 func (r *Room) allowed(messages []*cluster.Message) []*cluster.Message {
-	sanctions := r.hub.cfg.Decisions.Sanctions.Where(func(s *cluster.Sanction) bool { return s.Room == r.name })
-	if len(sanctions) == 0 {
-		return messages
-	}
 	return slices.DeleteFunc(messages, func(m *cluster.Message) bool {
-		return m.Kind == "" && slices.ContainsFunc(sanctions, func(s cluster.Sanction) bool {
-			return s.User == m.User && m.At > s.Modified.UnixMilli()
-		})
+		return m.Kind == "" && (r.after(m, cluster.Mute) || r.after(m, cluster.Remove))
 	})
+}
+
+// after reports whether a message came after such a sanction of its author.
+func (r *Room) after(m *cluster.Message, do string) bool {
+	s, ok := r.hub.cfg.Decisions.Sanctions.Find(cluster.SanctionKey(r.name, m.User, do))
+	return ok && m.At > s.Modified.UnixMilli()
 }
 
 // Resume is where a member's history ends.
