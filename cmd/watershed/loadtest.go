@@ -10,6 +10,32 @@ import (
 
 type loadtestCmd struct {
 	Whep loadtestWhepCmd `cmd:"" help:"WebRTC viewers with a browser's feedback: they count and verify, and decode nothing."`
+	Chat loadtestChatCmd `cmd:"" help:"People in one room: how long a message takes to everybody, and whether it comes once and in order."`
+}
+
+type loadtestChatCmd struct {
+	URL      string        `arg:"" default:"ws://127.0.0.1:8080/ws" help:"The socket."`
+	Room     string        `default:"lobby" help:"Room; every stream has one of its name."`
+	People   int           `short:"n" default:"200" help:"Sockets in the room."`
+	Speakers int           `default:"20" help:"Of them, who talk."`
+	Messages float64       `default:"20" help:"Messages a second, of all who talk together."`
+	Join     float64       `default:"200" help:"Sockets that join each second."`
+	Duration time.Duration `short:"d" default:"10s" help:"How long they talk."`
+	Token    string        `env:"WATERSHED_TOKEN" help:"Token of a moderator, whom no limit stops."`
+	PID      int           `name:"pid" help:"Process id of the server, to measure its CPU and memory."`
+}
+
+func (c *loadtestChatCmd) Run(ctx context.Context) error {
+	load := loadtest.Chat{
+		URL: c.URL, Room: c.Room, People: c.People, Speakers: c.Speakers, Messages: c.Messages, Join: c.Join, Duration: c.Duration,
+		Token: c.Token, PID: c.PID, Progress: os.Stderr,
+	}
+	r, err := load.Run(ctx)
+	if err != nil {
+		return err
+	}
+	r.Print(os.Stdout)
+	return r.Err()
 }
 
 type loadtestWhepCmd struct {
