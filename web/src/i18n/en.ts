@@ -24,6 +24,7 @@ export const en = {
   'hub.trouble': 'Needs care',
   'hub.preview': 'Tap again to open',
   'hub.watching': '{n} watching',
+  'hub.add': 'Add a stream',
   'empty.title': 'No streams yet',
   'empty.text': 'Bring in the first camera. One of these ways is enough; the stream then shows here by itself.',
   'empty.config': 'Name a camera in watershed.yaml',

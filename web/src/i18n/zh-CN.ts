@@ -25,6 +25,7 @@ export const zh: Record<Key, string> = {
   'hub.trouble': '需要处理',
   'hub.preview': '再点一次打开',
   'hub.watching': '{n} 人在看',
+  'hub.add': '添加直播',
   'empty.title': '还没有直播',
   'empty.text': '接入第一台摄像头。任选一种方式即可，直播会自动出现在这里。',
   'empty.config': '在 watershed.yaml 中写入摄像头',

@@ -15,6 +15,7 @@ type Filter = 'all' | 'live' | 'trouble';
 const filters: Filter[] = ['all', 'live', 'trouble'];
 const query = signal(new URLSearchParams(location.search).get('q') ?? '');
 const filter = signal<Filter>('all');
+const adding = signal(false);
 
 const shown = computed(() => {
   const q = query.value.trim().toLowerCase();
@@ -36,7 +37,10 @@ function Hub() {
       <header class="bar">
         <Bar>
           {list.value.length > 0 && (
-            <input class="search" type="search" value={query.value} placeholder={t('hub.search')} aria-label={t('hub.search')} onInput={(e) => search(e.currentTarget.value)} />
+            <input class="search" type="search" value={query.value} placeholder={t('hub.search')} aria-label={t('hub.search')} onInput={(e) => { search(e.currentTarget.value); adding.value = false; }} />
+          )}
+          {list.value.length > 0 && (
+            <button type="button" class="button add" aria-pressed={adding.value} onClick={() => (adding.value = !adding.value)}>{t(adding.value ? 'close' : 'hub.add')}</button>
           )}
         </Bar>
       </header>
@@ -47,7 +51,8 @@ function Hub() {
 
 function Content() {
   if (!streams.value) return failure.value ? <Failed /> : <Waiting />;
-  if (list.value.length === 0) return <Empty />;
+  if (list.value.length === 0) return <Empty title={t('empty.title')} text={t('empty.text')} />;
+  if (adding.value) return <Empty title={t('hub.add')} />;
   return (
     <>
       <div class="head">

@@ -47,7 +47,7 @@ function About() {
 /** The video's size as its source sends it. */
 function Tracks({ of: s }: { of: Stream }) {
   const best = s.tracks?.find((x) => x.kind === 'video')?.layers[0];
-  return best ? <span class="num">{best.height ? `${best.height}p · ${best.codec}` : best.codec}</span> : null;
+  return best ? <span class="num size">{best.height ? `${best.height}p · ${best.codec}` : best.codec}</span> : null;
 }
 
 /** Draws a part of the page in the place of what the server has put there. */

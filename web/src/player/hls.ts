@@ -20,6 +20,7 @@ export class HLS implements Transport {
   #at = performance.now();
   #frames = 0;
   #recovered = false;
+  #begun = false;
   #pace: ReturnType<typeof setInterval> | undefined;
   #onError = () => this.#fail('media');
 
@@ -74,9 +75,18 @@ export class HLS implements Transport {
       this.#fail(why, data.details);
     });
     if (low) this.#pace = setInterval(() => this.#catchUp(hls), 200);
+    hls.on(H.Events.BUFFER_APPENDED, () => this.#begin());
     this.#video.srcObject = null;
     hls.loadSource(url);
     hls.attachMedia(this.#video);
+  }
+
+  /** Shows the first picture that is there. hls.js would load the segment up to the live edge first, and its own leap there follows anyway. */
+  #begin(): void {
+    const v = this.#video;
+    if (this.#begun || !v.buffered.length) return;
+    this.#begun = true;
+    if (v.currentTime < v.buffered.start(0)) v.currentTime = v.buffered.start(0) + 0.001;
   }
 
   /** More than a second behind, as after a start in the middle of a long segment, one leap is less noticed than a long haste. */

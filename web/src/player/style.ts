@@ -1,6 +1,6 @@
 /** Style of the player's controls. White on the picture in both themes; a shade below the text keeps the contrast on bright pictures. */
 export const style = `
-:host { display: block; position: relative; aspect-ratio: 16 / 9; background: #0b1214; color: #fff; overflow: hidden; outline: none;
+:host { display: block; position: relative; aspect-ratio: 16 / 9; background: #111b1e; color: #fff; overflow: hidden; outline: none;
   font: 500 14px/1.4 system-ui, -apple-system, "Segoe UI", Roboto, "PingFang SC", "Noto Sans SC", "Microsoft YaHei", sans-serif;
   font-variant-numeric: tabular-nums; -webkit-tap-highlight-color: transparent; user-select: none; }
 :host(:fullscreen) { aspect-ratio: auto; }

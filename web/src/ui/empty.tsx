@@ -2,15 +2,15 @@ import { useSignal } from '@preact/signals';
 import { t } from './lang';
 import { Copy } from './share';
 
-/** What a hub without streams says: the ways to bring the first camera in. */
-export function Empty() {
+/** The ways to bring a camera in: all that a hub without streams shows, and what one with streams shows on request. */
+export function Empty({ title, text }: { title: string; text?: string }) {
   const name = useSignal('my-camera');
   const host = location.hostname;
   const clean = name.value.toLowerCase().replace(/[^a-z0-9._-]/g, '-').replace(/^[^a-z0-9]+/, '') || 'my-camera';
   return (
     <section class="empty">
-      <h1>{t('empty.title')}</h1>
-      <p>{t('empty.text')}</p>
+      <h1>{title}</h1>
+      {text && <p>{text}</p>}
       <div class="way">
         <h2>{t('empty.browser')}</h2>
         <form action={`/publish/${clean}`}>
