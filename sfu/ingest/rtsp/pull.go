@@ -34,19 +34,22 @@ func Pull(ctx context.Context, source *url.URL, feed *sfu.Feed) error {
 	if err != nil {
 		return fmt.Errorf("read the URL's #options: %w", err)
 	}
+	if options.Get("transport") == "udp" && source.Scheme == "rtsps" {
+		return errors.New("rtsps and #transport=udp do not go together: media would not be encrypted")
+	}
 	plain := *source
 	plain.Fragment = ""
 	u, err := base.ParseURL(plain.String())
 	if err != nil {
 		return errors.New("the RTSP URL cannot be read") // the library's error would show the password
 	}
+	overTCP := gortsplib.TransportTCP
 	p := &pull{feed: feed, failed: make(chan error, 1)}
 	c := &gortsplib.Client{
 		Scheme: u.Scheme, Host: u.Host, ReadTimeout: readTimeout, WriteTimeout: readTimeout,
-		UserAgent: "watershed", Transport: transport(options.Get("transport")),
+		UserAgent: "watershed", Transport: &overTCP,
 		TLSConfig:     &tls.Config{ServerName: hostname(u.Host), InsecureSkipVerify: options.Has("insecure")},
-		ListenPacket:  listenPacket,
-		DialContext:   (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		DialContext:   dialer(options.Get("transport")),
 		OnPacketsLost: func(n uint64) { p.lost.Add(n) },
 		OnDecodeError: func(error) {},
 	}
@@ -75,12 +78,11 @@ func Pull(ctx context.Context, source *url.URL, feed *sfu.Feed) error {
 	return classify(err)
 }
 
-func transport(name string) *gortsplib.Transport {
-	t := gortsplib.TransportTCP
-	if name == "udp" {
-		t = gortsplib.TransportUDP
+func dialer(transport string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	if transport == "udp" {
+		return dialUDP
 	}
-	return &t
+	return (&net.Dialer{Timeout: dialTimeout}).DialContext
 }
 
 func hostname(hostport string) string {
