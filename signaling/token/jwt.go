@@ -100,6 +100,9 @@ func (v *Verifier) Verify(ctx context.Context, raw string, now time.Time) (*Clai
 	if len(raw) > maxJWT {
 		return nil, ErrLong
 	}
+	if hasLineBreak(raw) {
+		return nil, ErrToken
+	}
 	payload := jwt.MapClaims{}
 	_, err := v.parser.ParseWithClaims(raw, payload, func(t *jwt.Token) (any, error) { return v.key(ctx, t) })
 	if err != nil {

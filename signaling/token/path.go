@@ -78,7 +78,7 @@ func (p *Path) Mint(key []byte) (string, error) {
 // ParsePath checks a token's form, signature and time. The key of an id is nil if there is none.
 func ParsePath(t string, now time.Time, key func(kid string) []byte) (*Path, error) {
 	parts := strings.Split(t, ".")
-	if len(t) > maxPath || len(parts) != 5 || parts[0] != "v1" || !validKeyID(parts[1]) || !validTime(parts[2]) {
+	if len(t) > maxPath || hasLineBreak(t) || len(parts) != 5 || parts[0] != "v1" || !validKeyID(parts[1]) || !validTime(parts[2]) {
 		return nil, ErrForm
 	}
 	mac, err := raw64.DecodeString(parts[4])
@@ -112,6 +112,9 @@ func sum(key []byte, text string) []byte {
 	m.Write([]byte(text))
 	return m.Sum(nil)
 }
+
+// hasLineBreak: encoding/base64 skips them, so there would be many texts of one token.
+func hasLineBreak(t string) bool { return strings.ContainsAny(t, "\r\n") }
 
 func validKeyID(s string) bool {
 	for _, c := range []byte(s) {

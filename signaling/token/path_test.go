@@ -110,6 +110,7 @@ func makeVectors(t *testing.T) vectors {
 			{Name: "signature cut short", Token: one[:len(one)-1], Now: 1, Stream: "river-1"},
 			{Name: "no signature", Token: with(4, ""), Now: 1, Stream: "river-1"},
 			{Name: "signature with unused bits set", Token: one[:len(one)-1] + string(one[len(one)-1]+1), Now: 1, Stream: "river-1"},
+			{Name: "line break in the signature", Token: one[:len(one)-5] + "\n" + one[len(one)-5:], Now: 1, Stream: "river-1"},
 			{Name: "padding", Token: one + "=", Now: 1, Stream: "river-1"},
 			{Name: "version 2", Token: with(0, "v2"), Now: 1, Stream: "river-1"},
 			{Name: "time with a leading zero", Token: resign(2, "01800000000"), Now: 1, Stream: "river-1"},
