@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -423,6 +424,18 @@ func TestPathTokensOverHTTP(t *testing.T) {
 		require.Equal(t, "token", verdict(h.ask(t, "GET", url, "", "", "")))
 	}
 	require.Equal(t, "token", verdict(h.ask(t, "GET", "/api/v1/me", viewer, "", "")))
+}
+
+// Other issuers' ids of tokens have any characters.
+func TestRevokingATokenOfAnyID(t *testing.T) {
+	h := newHouse(t, nil)
+	admin := h.mint(t, token.Claims{Role: token.Admin})
+	for _, id := range []string{"a/b", "redeem", "ä b", "50%", "a+b"} {
+		viewer := h.mint(t, token.Claims{Role: token.Viewer, ID: id})
+		require.Equal(t, "may", verdict(h.ask(t, "GET", "/api/v1/streams/priv", viewer, "", "")))
+		require.Equal(t, http.StatusNoContent, h.ask(t, "DELETE", "/api/v1/tokens/"+url.PathEscape(id), admin, "", "").Code, id)
+		require.Equal(t, "token", verdict(h.ask(t, "GET", "/api/v1/streams/priv", viewer, "", "")), id)
+	}
 }
 
 // viewersOf a stream, as its operator sees them.

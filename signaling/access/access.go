@@ -104,27 +104,16 @@ func (a *Access) Hello(r *http.Request, raw string) (*Principal, error) {
 
 // Credential finds whose JWT or stream key this is. The address is where it came from, for the limit of failures.
 func (a *Access) Credential(ctx context.Context, cred, addr string) (*Principal, error) {
-	p, err := a.verify(ctx, cred, addr)
-	if err == nil {
-		return p, nil
-	}
-	if wait := a.failures.add(origin(addr), time.Now()); wait > 0 {
-		return nil, tooMany(wait)
-	}
-	return nil, err
-}
-
-func (a *Access) verify(ctx context.Context, cred, addr string) (*Principal, error) {
 	now := time.Now()
 	if strings.Count(cred, ".") != 2 {
 		if wait := a.failures.blocked(origin(addr), now); wait > 0 { // keys are found by trying; signatures are not
 			return nil, tooMany(wait)
 		}
-		return a.byKey(cred, now)
+		return a.byKey(cred, addr, now)
 	}
 	c, err := a.cfg.Verifier.Verify(ctx, cred, now)
 	if err != nil {
-		return nil, unauthorized(err.Error())
+		return nil, a.failed(err, addr)
 	}
 	p := fromClaims(c)
 	if a.revoked(p) {
@@ -133,16 +122,28 @@ func (a *Access) verify(ctx context.Context, cred, addr string) (*Principal, err
 	return p, nil
 }
 
+// failed counts a credential that nobody gave out, and answers it. One that was good once is no guess.
+func (a *Access) failed(err error, addr string) error {
+	if errors.Is(err, token.ErrExpired) {
+		return unauthorized(err.Error())
+	}
+	if wait := a.failures.add(origin(addr), time.Now()); wait > 0 {
+		return tooMany(wait)
+	}
+	return unauthorized(err.Error())
+}
+
 var (
 	errRevoked = errors.New("the token was revoked; get a new one")
 	errEnded   = errors.New("the token has expired")
+	errNoKey   = errors.New("this is no stream key that is valid here, and no token")
 )
 
-func (a *Access) byKey(secret string, now time.Time) (*Principal, error) {
+func (a *Access) byKey(secret, addr string, now time.Time) (*Principal, error) {
 	h := hashKey(secret)
 	k, ok := a.cfg.Records.Key(h[:12])
 	if !ok || subtle.ConstantTimeCompare([]byte(k.Hash), []byte(h)) != 1 || !k.Until.IsZero() && !now.Before(k.Until) {
-		return nil, unauthorized("this is no stream key that is valid here, and no token")
+		return nil, a.failed(errNoKey, addr)
 	}
 	return fromKey(k), nil
 }

@@ -234,6 +234,12 @@ func TestWrongCredentialsAreLimitedByAddress(t *testing.T) {
 	key, _, err := w.MakeKey(t.Context(), "priv", "", "", 0)
 	require.NoError(t, err)
 	const here, there = "192.0.2.7:1000", "192.0.2.8:1000"
+	old, err := token.Mint(secret, &token.Claims{Role: token.Viewer, Expires: time.Now().Add(-time.Hour)}, time.Now().Add(-2*time.Hour))
+	require.NoError(t, err)
+	for range 2 * failuresAllowed { // a page that asks again and again with what was good yesterday is no attacker
+		_, err := w.Credential(t.Context(), old, here)
+		require.Equal(t, 401, status(t, err))
+	}
 	for i := range failuresAllowed {
 		_, err := w.Credential(t.Context(), fmt.Sprintf("guess-%d", i), here)
 		require.Equal(t, 401, status(t, err))

@@ -1,7 +1,6 @@
 package access
 
 import (
-	"errors"
 	"net/http"
 	"time"
 
@@ -46,10 +45,7 @@ func (a *Access) pathSecret(kid string) []byte {
 func (a *Access) Path(raw string, name id.Stream, addr string) (*Principal, error) {
 	t, err := token.ParsePath(raw, time.Now(), a.pathSecret)
 	if err != nil {
-		if wait := a.failures.add(origin(addr), time.Now()); wait > 0 && !errors.Is(err, token.ErrExpired) {
-			return nil, tooMany(wait)
-		}
-		return nil, unauthorized(err.Error())
+		return nil, a.failed(err, addr)
 	}
 	if !t.Allows(name) {
 		return nil, problem.New(http.StatusForbidden, "Forbidden", "this path token is for another stream")

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 
@@ -144,6 +145,18 @@ func (a *API) permit(ep endpoint, c *call) (err error) {
 		return err
 	}
 	return a.cfg.Access.May(c.who, ep.do, c.name)
+}
+
+// unescaped is a part of the path. Echo gives it as it was sent where net/url kept that, which it does when it was escaped in an unusual way.
+func (c *call) unescaped(name string) string {
+	v := c.Param(name)
+	if c.Request().URL.RawPath == "" {
+		return v
+	}
+	if plain, err := url.PathUnescape(v); err == nil {
+		return plain
+	}
+	return v
 }
 
 func (c *call) write(answer any) error {

@@ -117,7 +117,7 @@ func (a *API) redeem(c *call) (any, error) {
 
 // revoke is open to everybody for their own token.
 func (a *API) revoke(c *call) (any, error) {
-	jti := c.Param("jti")
+	jti := c.unescaped("jti")
 	if c.who.Key || jti != c.who.ID || jti == "" {
 		if err := a.cfg.Access.May(c.who, access.Revoke, ""); err != nil {
 			return nil, err
