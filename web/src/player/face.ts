@@ -144,7 +144,7 @@ export class Face {
     if (view.state === 'ended') head = t('ended');
     if (view.state === 'error') {
       head = t(`error.${view.failure ?? 'network'}`);
-      more = view.failure === 'missing' || !view.text ? '' : view.text;
+      more = view.failure === 'missing' || view.failure === 'denied' || !view.text ? '' : view.text; // for these our words say it all
     }
     const box = this.#find('.say');
     box.hidden = !head;

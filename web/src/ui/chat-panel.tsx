@@ -1,5 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
+import type { SocketError } from '../socket';
 import type { Chat, Line } from './chat';
 import { clock, count, t, tOr } from './lang';
 import { rename, status, welcome } from './session';
@@ -79,7 +80,7 @@ function LineView({ line, above, chat }: { line: Line; above: Line | undefined; 
       <p dir="auto">{line.text}</p>
       {line.state === 'failed' && (
         <p class="failed">
-          {t('chat.failed', { why: line.why?.message ?? '' })} <button type="button" class="link" onClick={() => chat.again(line)}>{t('chat.again')}</button>
+          {t('chat.failed', { why: line.why ? refusal(line.why) : '' })} <button type="button" class="link" onClick={() => chat.again(line)}>{t('chat.again')}</button>
         </p>
       )}
       {chat.joined.value?.can.moderate && !line.state && (
@@ -99,10 +100,20 @@ function hue(user: string): number {
   return h;
 }
 
+/** Why a line was not taken, in the visitor's language where the code is known. */
+function refusal(e: SocketError): string {
+  if ((e.code === 'slow' || e.code === 'rate') && e.retry) return t('chat.wait', { n: Math.ceil(e.retry / 1000) });
+  if (e.code === 'muted') return t('chat.muted');
+  if (e.code === 'chat-off') return t('chat.off');
+  if (e.code === 'forbidden' || e.code === 'unauthorized') return t('chat.guests');
+  return e.code === 'busy' ? t('chat.busy') : e.message;
+}
+
 /** Why nobody, or this person, can write here; "" if they can. */
 function obstacle(chat: Chat): string {
   const s = status.value;
   const left = chat.left.value;
+  if (left?.code === 'unauthorized' || left?.code === 'forbidden') return t('chat.denied');
   if (left) return left.code === 'removed' ? t('room.removed') : t('chat.closed', { why: left.text });
   if (s.state === 'closed') return t('chat.closed', { why: s.reason || String(s.code) });
   if (!chat.joined.value) return s.state === 'waiting' ? t('chat.lost') : t('chat.connecting');
