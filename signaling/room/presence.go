@@ -23,19 +23,29 @@ func (r *Room) count() int {
 	if !ok {
 		return n
 	}
-	both := map[string]int{}
-	for m := range r.members {
-		if m.bound {
-			both["webrtc"]++
-		}
-		if m.playing != "" && !(m.bound && m.playing == "webrtc") {
-			both[m.playing]++
-		}
-	}
 	for protocol, viewers := range st.Status().Viewers {
-		n += max(0, viewers-both[protocol])
+		n += max(0, viewers-r.both[protocol])
 	}
 	return n
+}
+
+// watches changes how a member watches, and keeps r.both true.
+func (r *Room) watches(m *Member, change func()) {
+	r.tally(m, -1)
+	change()
+	r.tally(m, 1)
+}
+
+func (r *Room) tally(m *Member, by int) {
+	if _, in := r.members[m]; !in {
+		return
+	}
+	if m.bound {
+		r.both["webrtc"] += by
+	}
+	if m.playing != "" && !(m.bound && m.playing == "webrtc") {
+		r.both[m.playing] += by
+	}
 }
 
 // Protocols by which a client may say that it watches, and the name under which the stream counts them.
@@ -45,24 +55,39 @@ var protocols = map[string]string{"": "", "webrtc": "webrtc", "llhls": "hls", "h
 func (m *Member) Playing(via string) bool {
 	counted, ok := protocols[via]
 	if ok {
-		m.room.do(func() { m.playing = counted })
+		m.room.do(func() { m.room.watches(m, func() { m.playing = counted }) })
 	}
 	return ok
 }
 
 // Bound notes whether the member watches the room's stream over its socket.
-func (m *Member) Bound(yes bool) { m.room.do(func() { m.bound = yes }) }
+func (m *Member) Bound(yes bool) {
+	m.room.do(func() { m.room.watches(m, func() { m.bound = yes }) })
+}
 
-// show tells of a member who moderates or publishes, once for a user.
+// shown is somebody who moderates or publishes.
+type shown struct {
+	Person
+	sockets int  // by which they are here
+	told    bool // the others have heard of them
+}
+
+// show tells of a member who moderates or publishes, once for a user and of so many users: where everybody does, nobody need be told of each.
 func (r *Room) show(m *Member) {
 	if m.shown || !m.Can.Moderate && !r.publishes(m.User) {
 		return
 	}
-	known := r.known(m.User)
 	m.shown = true
-	if !known {
-		r.broadcast(peopleFrame{T: "people", Room: r.name, Joined: []Person{m.person()}})
+	s := r.people[m.User]
+	if s == nil {
+		s = &shown{Person: Person{User: m.User, Name: m.Name, Role: m.Role}, told: r.toldPeople < peopleMax}
+		r.people[m.User] = s
+		if s.told {
+			r.toldPeople++
+			r.broadcast(peopleFrame{T: "people", Room: r.name, Joined: []Person{s.Person}})
+		}
 	}
+	s.sockets++
 }
 
 // hide tells that a member who was shown is gone, if no other socket of the user is there.
@@ -71,28 +96,25 @@ func (r *Room) hide(m *Member) {
 		return
 	}
 	m.shown = false
-	if !r.known(m.User) {
+	s := r.people[m.User]
+	if s.sockets--; s.sockets > 0 {
+		return
+	}
+	delete(r.people, m.User)
+	if s.told {
+		r.toldPeople--
 		r.broadcast(peopleFrame{T: "people", Room: r.name, Left: []string{m.User}})
 	}
 }
 
-func (r *Room) known(user string) bool {
-	for m := range r.members {
-		if m.shown && m.User == user {
-			return true
-		}
-	}
-	return false
-}
-
-// people who publish or moderate, by name.
-func (r *Room) people() []Person {
+// toldOf are staff and publishers that the others have heard of, by name.
+func (r *Room) toldOf() []Person {
 	all := []Person{}
-	for m := range r.members {
-		if m.shown && !slices.ContainsFunc(all, func(p Person) bool { return p.User == m.User }) {
-			all = append(all, m.person())
+	for _, s := range r.people {
+		if s.told {
+			all = append(all, s.Person)
 		}
 	}
 	slices.SortFunc(all, func(a, b Person) int { return strings.Compare(a.Name+a.User, b.Name+b.User) })
-	return all[:min(len(all), peopleMax)]
+	return all
 }

@@ -13,7 +13,7 @@ const (
 	presenceEvery = 2 * time.Second
 	historyOnJoin = 50
 	resumeMax     = 300 // missed messages; more is not a resume
-	peopleMax     = 100 // whom joined names
+	peopleMax     = 100 // who publish or moderate, of whom the others are told
 )
 
 // Outlet is a member's socket. Its methods are called by the room's goroutine and never wait.
@@ -41,8 +41,6 @@ type Member struct {
 
 type mute struct{ until time.Time }
 
-func (m *Member) person() Person { return Person{User: m.User, Name: m.Name, Role: m.Role} }
-
 // Room is one room on this node. Its fields belong to run, but for those that say otherwise.
 type Room struct {
 	hub     *Hub
@@ -53,19 +51,22 @@ type Room struct {
 	actions chan func()
 	floor   floor // has a lock of its own
 
-	members   map[*Member]struct{}
-	published map[id.Stream]*Publication
-	sent      uint64 // offset up to which members have everything
-	flushed   time.Time
-	told      int // count as last told
-	toldAt    time.Time
-	rules     Rules
+	members    map[*Member]struct{}
+	people     map[string]*shown // by user
+	toldPeople int               // of people
+	both       map[string]int    // members who are among the stream's viewers, by protocol
+	published  map[id.Stream]*Publication
+	sent       uint64 // offset up to which members have everything
+	flushed    time.Time
+	told       int // count as last told
+	toldAt     time.Time
+	rules      Rules
 }
 
 func newRoom(h *Hub, name id.Stream) *Room {
 	return &Room{
 		hub: h, name: name, empty: make(chan struct{}), ended: make(chan struct{}), actions: make(chan func()), floor: newFloor(),
-		members: map[*Member]struct{}{}, published: map[id.Stream]*Publication{},
+		members: map[*Member]struct{}{}, people: map[string]*shown{}, both: map[string]int{}, published: map[id.Stream]*Publication{},
 	}
 }
 
@@ -185,7 +186,8 @@ func removed(s cluster.Sanction) *Refusal {
 func (r *Room) admit(m *Member, from *Resume, answer func(Joined)) {
 	r.flush()
 	r.members[m] = struct{}{}
-	j := Joined{Room: r.name, Rules: r.rules, Can: m.Can, People: r.people(), Streams: r.streams()}
+	r.tally(m, 1)
+	j := Joined{Room: r.name, Rules: r.rules, Can: m.Can, People: r.toldOf(), Streams: r.streams()}
 	r.history(&j, from)
 	j.Count = r.count()
 	if len(r.members) == 1 {
@@ -229,6 +231,7 @@ func (r *Room) drop(m *Member) bool {
 	if _, ok := r.members[m]; !ok {
 		return false
 	}
+	r.tally(m, -1)
 	delete(r.members, m)
 	r.hide(m)
 	r.tellSoon()

@@ -166,12 +166,9 @@ func (c *conn) next() ([]byte, error) {
 
 // read is the reading side; it returns when the socket is to end.
 func (c *conn) read() {
-	late := time.AfterFunc(helloWithin, func() { c.end(closeNoHello, "hello within 5 s, please") })
-	defer late.Stop()
 	if !c.greet() {
 		return
 	}
-	late.Stop()
 	silent := time.AfterFunc(silence, func() { c.end(closeSlow, "nothing heard for too long") })
 	defer silent.Stop()
 	for {
