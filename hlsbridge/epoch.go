@@ -46,7 +46,12 @@ func (e *epoch) lead() *rendition { return e.renditions[0] }
 // advance takes all frames that are there.
 func (e *epoch) advance(now time.Time) {
 	r := e.lead()
-	for f := r.reader.TryNext(); f != nil; f = r.reader.TryNext() {
+	for {
+		f := r.peek(0)
+		if f == nil || !e.reached(f) {
+			break
+		}
+		r.take(f)
 		e.seen = now
 		e.take(f)
 	}
@@ -61,6 +66,32 @@ func (e *epoch) advance(now time.Time) {
 	}
 	e.dropBoundaries()
 	e.trim()
+}
+
+// Rungs of a ladder come later than the source, by what their encoder needs: the source waits for them, so that all are published together. It does
+// not wait for a rung that is later than rungLate, or has sent nothing for rungDead.
+const (
+	rungLate = time.Second
+	rungDead = 2 * time.Second
+)
+
+// reached reports whether the rungs have come as far as a frame of the leading rendition.
+func (e *epoch) reached(f *media.Frame) bool {
+	lead := e.lead()
+	newest := lead.shown(f)
+	if l := lead.ring.Latest(); l != nil {
+		newest = lead.shown(l)
+	}
+	for _, r := range e.renditions[1:] {
+		if r.sound() || newest-lead.shown(f) > rungLate {
+			continue
+		}
+		last := r.ring.Latest()
+		if last != nil && r.shown(last)+r.frame/2 < lead.shown(f) && newest-r.shown(last) < rungDead {
+			return false
+		}
+	}
+	return true
 }
 
 // missed is how much of a gap is due and not listed yet.
@@ -158,18 +189,25 @@ func (e *epoch) follow(r *rendition) {
 	for {
 		b := e.after(r)
 		f := r.peek(horizon)
-		hurry := b != nil && (b.gap || r.open == nil || r.open.gap)
+		hurry := b != nil && (b.gap || r.open == nil || r.open.gap || r.absent && b.at+missing < horizon)
 		switch {
 		case b != nil && (f == nil && hurry || f != nil && r.shown(f)+r.frame/2 >= b.at):
 			e.turn(r, *b)
+			r.absent = !r.sound() && (f == nil || !f.Keyframe || r.shown(f)-r.frame/2 >= b.at)
+			continue
+		case f == nil && r.lost(horizon):
+			r.leave()
 			continue
 		case f == nil:
-			e.followGap(r)
+			e.followGap(r, b, horizon)
 			return
 		}
 		init, differs := r.differs(f)
 		switch {
-		case r.open == nil || r.open.gap || r.shown(f)+r.frame/2 < r.end:
+		case r.absent && b == nil && r.shown(f) >= horizon: // it may begin the next segment
+			e.followGap(r, b, horizon)
+			return
+		case r.open == nil || r.open.gap || r.absent || r.shown(f)+r.frame/2 < r.end:
 			r.take(f) // before everything, or its place is taken
 			if differs {
 				r.adopt(f.Config, init)
@@ -207,10 +245,16 @@ func (e *epoch) turn(r *rendition, b boundary) {
 	r.turn(b)
 }
 
-// followGap lists a follower's gaps as far as the leading rendition's reach.
-func (e *epoch) followGap(r *rendition) {
-	if r.open != nil && r.open.gap && r.open.msn == e.msn {
+// followGap lists a follower's gaps as far as the leading rendition's reach, or as far as its own frames are missing.
+func (e *epoch) followGap(r *rendition, b *boundary, horizon time.Duration) {
+	switch {
+	case r.open == nil:
+	case r.open.gap && r.open.msn == e.msn:
 		r.fillGap(e.lead().end, false)
+	case r.absent && b == nil:
+		r.fillGap(horizon-missing/2, false)
+	case r.absent:
+		r.fillGap(b.at, false)
 	}
 }
 

@@ -74,6 +74,11 @@ type studio struct {
 
 func newStudio(t testing.TB, change func(*Config)) *studio {
 	t.Helper()
+	return newStudioWith(t, nil, change)
+}
+
+func newStudioWith(t testing.TB, converter sfu.Converter, change func(*Config)) *studio {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	var port *leg.Port
 	var err error
@@ -83,7 +88,7 @@ func newStudio(t testing.TB, change func(*Config)) *studio {
 		}
 	}
 	require.NoError(t, err)
-	s := &studio{t: t, sfu: sfu.New(sfu.Config{Port: port})}
+	s := &studio{t: t, sfu: sfu.New(sfu.Config{Port: port, Converter: converter})}
 	cfg := Config{SFU: s.sfu, Part: 150 * time.Millisecond, away: time.Minute}
 	if change != nil {
 		change(&cfg)
@@ -153,7 +158,7 @@ func (s *source) send(n int) {
 	}
 }
 
-// pace waits until the packager has taken what was sent, but for half a second: a ring keeps no more than that in any case.
+// pace waits until the packager has taken what was sent, but for what it may wait for a rung: rings keep little more.
 func (s *studio) pace() {
 	s.t.Helper()
 	p := s.bridge.packager(s.stream)
@@ -169,7 +174,7 @@ func (s *studio) pace() {
 		for _, x := range last.parts {
 			at += x.duration
 		}
-		return at > sent-time.Second/2
+		return at > sent-5*time.Second/4
 	}, 10*time.Second, time.Millisecond)
 }
 

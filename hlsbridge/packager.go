@@ -85,6 +85,10 @@ func pick(st *sfu.Stream) (layers []*sfu.Layer, waiting bool) {
 		i := slices.IndexFunc(t.Layers(), func(l *sfu.Layer) bool { return cmaf.Carries(l.Config()) })
 		if i >= 0 {
 			layers = append(layers, t.Layers()[i])
+			if k == media.Video {
+				rungs, missing := rungs(st, t)
+				layers, waiting = append(layers, rungs...), waiting || missing
+			}
 			continue
 		}
 		prefer := media.H264
@@ -96,8 +100,27 @@ func pick(st *sfu.Stream) (layers []*sfu.Layer, waiting bool) {
 	return layers, waiting
 }
 
+// rungs are the layers of a stream's ladder that are there; missing says that more are to come.
+func rungs(st *sfu.Stream, t *sfu.Track) (layers []*sfu.Layer, missing bool) {
+	spec := st.Spec()
+	source := t.Layers()[0].Config()
+	wanted := 0
+	for _, label := range spec.Ladder {
+		if lines, err := sfu.ParseRung(label); err == nil && lines < min(source.Width, source.Height) {
+			wanted++
+		}
+	}
+	for _, l := range t.Layers() {
+		if l.Converted && slices.Contains(spec.Ladder, l.Label) && cmaf.Carries(l.Config()) {
+			layers = append(layers, l)
+		}
+	}
+	none := func(*media.Config) bool { return false }
+	return layers, len(layers) < wanted && st.CanServe(media.Video, media.H264, none) == nil
+}
+
 // awaitConversion is how long a first playlist waits for a track that is being converted.
-const awaitConversion = 3 * time.Second
+const awaitConversion = 5 * time.Second
 
 // begin waits for something to publish and plans it. nil when ctx ended or nobody asks.
 func (p *packager) begin(ctx context.Context) (*epoch, []*sfu.Layer) {
@@ -159,6 +182,7 @@ func (p *packager) open(layers []*sfu.Layer) *epoch {
 			frame = audioFrame(cfg)
 		}
 		r.pace(frame, plan)
+		r.absent = i > 0 && !r.sound()
 		r.reader = l.Ring().ReadFrom(l.Ring().Tail())
 		e.renditions = append(e.renditions, r)
 	}

@@ -2,6 +2,7 @@ package hlsbridge
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"time"
 
@@ -46,6 +47,7 @@ type rendition struct {
 	ahead    *media.Frame  // read, and not decided yet: a follower's
 	clock    int64         // where the next sound should be, in ticks
 	tuned    bool          // the clock is a source's, not a boundary's
+	absent   bool          // a rung whose pictures are missing: gaps, until a segment begins with a keyframe of its own
 	end      time.Duration // of what was added
 	sequence uint32        // of the last chunk
 	changed  bool          // since the last view
@@ -206,7 +208,7 @@ func (r *rendition) complete(at time.Duration) {
 			s.duration = end - s.start
 		}
 	}
-	s.gap = s.gap || len(s.parts) == 0
+	s.gap = s.gap || len(s.parts) == 0 || slices.ContainsFunc(s.parts, func(p part) bool { return p.gap })
 	s.tail = appendSegment(nil, r.segmentAddress(s.msn), s)
 	r.segments = append(r.segments, s)
 	r.open, r.changed = nil, true
@@ -222,7 +224,7 @@ func (r *rendition) next(at time.Duration) int64 {
 
 // fillGap lists parts that nothing is in, in a segment of the kind, up to a time; the last one may be short.
 func (r *rendition) fillGap(to time.Duration, short bool) {
-	for s := r.open; s != nil && s.gap && r.end < to; {
+	for s := r.open; s != nil && (s.gap || r.absent) && r.end < to; {
 		d := r.part
 		if r.end+d > to {
 			if !short {
@@ -258,8 +260,19 @@ func (r *rendition) forget(before uint64) {
 	}
 }
 
-// missing is how far sound may stay behind the pictures before silence takes its place.
+// missing is how far a follower may stay behind before silence, or gaps, take its place.
 const missing = time.Second
+
+// lost reports a rung that has stayed behind for too long.
+func (r *rendition) lost(horizon time.Duration) bool {
+	return !r.sound() && !r.absent && r.open != nil && !r.open.gap && r.end+missing < horizon
+}
+
+// leave ends a rung's open part; gaps follow.
+func (r *rendition) leave() {
+	r.closePart(0)
+	r.absent = true
+}
 
 // peek is the follower's next frame without taking it: nil if it is not here yet. Holes in sound are filled with silence, because players
 // stop at them.
