@@ -34,6 +34,7 @@ type Access struct {
 	cfg      Config
 	failures failures
 	tickets  tickets
+	paths    pathSecrets
 
 	mu    sync.Mutex // guards held
 	held  map[*Session]struct{}
@@ -71,6 +72,9 @@ func credential(r *http.Request) (string, error) {
 			return "", problem.New(http.StatusUnauthorized, "No bearer token", "send Authorization: Bearer and the token or stream key")
 		}
 		return cred, nil
+	}
+	if !strings.Contains(r.URL.RawQuery, "key=") { // most requests of a crowd have a query, and no key
+		return "", nil
 	}
 	return r.URL.Query().Get("key"), nil
 }

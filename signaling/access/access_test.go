@@ -323,3 +323,25 @@ func TestCan(t *testing.T) {
 	require.Contains(t, w.Can(w.principal(t, "default", token.Operator), ""), Mint)
 	require.NotContains(t, w.Can(w.principal(t, "default", token.Viewer), ""), Mint)
 }
+
+// Every request of a crowd asks for permission.
+func BenchmarkRead(b *testing.B) {
+	w := newWorld(b, nil)
+	p := w.principal(b, "default", token.Viewer)
+	path, _, err := w.MintPath(p, "priv")
+	require.NoError(b, err)
+	r := request("/hls/priv/index.m3u8?_HLS_msn=100&_HLS_part=2", "")
+	for name, c := range map[string]struct {
+		stream id.Stream
+		path   string
+	}{"public": {"pub", ""}, "path token": {"priv", path}} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := w.Read(r, c.stream, c.path); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -27,7 +27,7 @@ type world struct {
 }
 
 // newWorld has the streams pub and acme~pub, which are public, and priv and acme~priv, which are not. It fails the test that leaves a goroutine.
-func newWorld(t *testing.T, change func(*Config)) *world {
+func newWorld(t testing.TB, change func(*Config)) *world {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -63,7 +63,7 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 }
 
 // mint makes a token; streams and rooms are the same.
-func (w *world) mint(t *testing.T, tenant string, role token.Role, patterns ...string) (jwt string, c *token.Claims) {
+func (w *world) mint(t testing.TB, tenant string, role token.Role, patterns ...string) (jwt string, c *token.Claims) {
 	t.Helper()
 	if patterns == nil {
 		patterns = []string{token.Everything}
@@ -74,7 +74,7 @@ func (w *world) mint(t *testing.T, tenant string, role token.Role, patterns ...s
 	return jwt, c
 }
 
-func (w *world) principal(t *testing.T, tenant string, role token.Role, patterns ...string) *Principal {
+func (w *world) principal(t testing.TB, tenant string, role token.Role, patterns ...string) *Principal {
 	t.Helper()
 	if role == token.Anonymous {
 		return anonymous
@@ -86,7 +86,7 @@ func (w *world) principal(t *testing.T, tenant string, role token.Role, patterns
 }
 
 // status is 200, or what the error would be answered with.
-func status(t *testing.T, err error) int {
+func status(t testing.TB, err error) int {
 	t.Helper()
 	if err == nil {
 		return http.StatusOK

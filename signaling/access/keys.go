@@ -59,6 +59,7 @@ func (a *Access) MakePathKey(ctx context.Context) (PathKey, error) {
 		}
 		known = []PathKey{{ID: FirstPathKey}}
 	}
+	defer a.paths.forget()
 	k := PathKey{ID: nextKeyID(known), Created: now}
 	return k, a.cfg.Records.PutPathKey(ctx, k)
 }
@@ -88,5 +89,6 @@ func (a *Access) DeletePathKey(ctx context.Context, kid string) error {
 	case len(keys) == 1:
 		return problem.New(http.StatusConflict, "The only key", "make another path key first")
 	}
+	defer a.paths.forget()
 	return a.cfg.Records.DeletePathKey(ctx, kid)
 }

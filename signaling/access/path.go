@@ -2,6 +2,7 @@ package access
 
 import (
 	"net/http"
+	"sync"
 	"time"
 
 	"watershed/sfu/id"
@@ -32,13 +33,38 @@ func (a *Access) pathKeys() []PathKey {
 	return []PathKey{{ID: FirstPathKey}}
 }
 
+// pathSecrets are the secrets of the path keys by id, made again when the keys changed: a crowd asks for them with every part.
+type pathSecrets struct {
+	mu  sync.RWMutex // guards the map's place; held while it is made, so that what is made from old records is forgotten
+	all map[string][]byte
+}
+
+func (s *pathSecrets) forget() {
+	s.mu.Lock()
+	s.all = nil
+	s.mu.Unlock()
+}
+
+// pathSecret of a key, nil if there is no such key.
 func (a *Access) pathSecret(kid string) []byte {
-	for _, k := range a.pathKeys() {
-		if k.ID == kid {
-			return token.PathKey(a.cfg.Secret, kid)
-		}
+	a.paths.mu.RLock()
+	all := a.paths.all
+	a.paths.mu.RUnlock()
+	if all == nil {
+		all = a.makePathSecrets()
 	}
-	return nil
+	return all[kid]
+}
+
+func (a *Access) makePathSecrets() map[string][]byte {
+	a.paths.mu.Lock()
+	defer a.paths.mu.Unlock()
+	all := map[string][]byte{}
+	for _, k := range a.pathKeys() {
+		all[k.ID] = token.PathKey(a.cfg.Secret, k.ID)
+	}
+	a.paths.all = all
+	return all
 }
 
 // Path decides whether a path token is for watching the stream, and who then watches.

@@ -78,7 +78,12 @@ func (a *Access) Recheck() {
 func (a *Access) Run(ctx context.Context) error {
 	var watch sync.WaitGroup
 	defer watch.Wait()
-	watch.Go(func() { a.cfg.Records.Watch(ctx, a.Recheck) })
+	watch.Go(func() {
+		a.cfg.Records.Watch(ctx, func() {
+			a.paths.forget()
+			a.Recheck()
+		})
+	})
 	for {
 		select {
 		case <-a.again:
