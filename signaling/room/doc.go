@@ -19,5 +19,5 @@
 // # Presence
 //
 // The count of a room is its members here, plus those who watch the stream of the same name by WebRTC, HLS or any protocol, less the members of
-// whom is known that they are among these: whoever watches over the same socket, or said so (Room.Playing).
+// whom is known that they are among these: whoever watches over the same socket, or said so (Member.Playing).
 package room

@@ -485,3 +485,23 @@ func TestMetrics(t *testing.T) {
 	require.Eventually(t, func() bool { return gather()["watershed_sockets"] == 0 }, 10*time.Second, time.Millisecond)
 	require.EqualValues(t, 1, got["watershed_socket_closes_total 1007"])
 }
+
+// TestCrowdOfStaff: where everybody moderates, nobody is told of each.
+func TestCrowdOfStaff(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	const staff = 120
+	first := n.enter(n.mint("first", token.Moderator), "river-1")
+	for i := range staff {
+		n.enter(n.mint(fmt.Sprint("m", i), token.Moderator), "river-1")
+	}
+	joined := first.ask(object{"t": "join", "room": "river-1"})
+	require.EqualValues(t, staff+1, joined["count"])
+	require.LessOrEqual(t, len(joined["people"].([]any)), 100)
+	told := 0
+	for _, o := range first.seen {
+		if o["t"] == "people" {
+			told++
+		}
+	}
+	require.LessOrEqual(t, told, 102)
+}

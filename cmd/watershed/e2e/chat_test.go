@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"watershed/cmd/watershed/config"
+	"watershed/cmd/watershed/loadtest"
 )
 
 // talker is a client of the socket.
@@ -81,4 +83,20 @@ func TestChatSurvives(t *testing.T) {
 		require.Equal(t, fmt.Sprint("round ", round), messages[0].(map[string]any)["text"])
 		joined = back
 	}
+}
+
+// TestChatUnderLoad: a room of people, some of whom talk at once, hears each message once and in order.
+func TestChatUnderLoad(t *testing.T) {
+	n, _ := newNode(t, func(*config.Config) {})
+	load := loadtest.Chat{
+		URL: "ws" + strings.TrimPrefix(n.URL, "http") + "/ws", Room: "lobby", People: 60, Speakers: 20, Messages: 60, Join: 100, Duration: 2 * time.Second,
+		Progress: io.Discard,
+	}
+	r, err := load.Run(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, r.Err())
+	require.Equal(t, 60, r.People)
+	require.Positive(t, r.Said)
+	require.Empty(t, r.Refused)
+	require.EqualValues(t, 60*r.Said, r.Delivered)
 }
