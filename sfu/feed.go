@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -154,7 +155,7 @@ func (f *Feed) pull(ctx context.Context, input int) error {
 	if s := f.Stream.Status().State; s != Stalled {
 		f.setState(Starting, NoReason, "")
 	}
-	err = puller(ctx, u, f)
+	err = f.contained(ctx, u, puller)
 	if errors.Is(context.Cause(ctx), errNoDemand) {
 		return errNoDemand
 	}
@@ -162,6 +163,17 @@ func (f *Feed) pull(ctx context.Context, input int) error {
 		err = &SourceError{ReasonSource, errors.New("the source ended the session")}
 	}
 	return err
+}
+
+// contained runs an adapter. What breaks it is that input's failure and nobody else's.
+func (f *Feed) contained(ctx context.Context, u *url.URL, puller Puller) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			f.Stream.sfu.cfg.Log.Error("an adapter panicked", "stream", f.Stream.Name, "panic", r, "stack", string(debug.Stack()))
+			err = &SourceError{ReasonSource, errors.New("what the source sent broke its adapter here; the log has more")}
+		}
+	}()
+	return puller(ctx, u, f)
 }
 
 func (f *Feed) endWithoutDemand(ctx context.Context, cancel context.CancelCauseFunc) {

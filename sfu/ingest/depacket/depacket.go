@@ -2,6 +2,8 @@
 package depacket
 
 import (
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
@@ -118,8 +120,9 @@ type Receiver struct {
 	Format *Format
 	Writer *sfu.Writer
 
-	lost bool
-	last int64 // PTS of the packet before
+	lost   bool
+	now    int64 // PTS of the last packet
+	before int64 // the PTS before that one
 }
 
 // Lose tells that packets before the next are missing: what was begun is dropped, so that parts of two pictures never mix.
@@ -129,19 +132,26 @@ func (r *Receiver) Lose() {
 }
 
 // Receive takes a packet with its presentation time in ticks, and the source's clock if its sender reports told it. The packet's payload is
-// kept. It fails when the session is over.
-func (r *Receiver) Receive(pkt *rtp.Packet, pts int64, capture, now time.Time) error {
+// kept. It fails when the session is over, and when the packet broke a parser: then the adapter ends the session, because libraries call
+// back on goroutines where a panic would end the process.
+func (r *Receiver) Receive(pkt *rtp.Packet, pts int64, capture, now time.Time) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a packet broke the parser of %v: %v\n%s", r.Format.Config.Codec, p, debug.Stack())
+		}
+	}()
 	if len(pkt.Payload) == 0 { // padding, sent to probe the network
 		return nil
 	}
-	last := r.last
-	r.last = pts
+	if pts != r.now {
+		r.before, r.now = r.now, pts
+	}
 	parts, err := r.Format.decode(pkt)
 	if err != nil || len(parts) == 0 {
 		return nil
 	}
-	if !pkt.Marker && r.Format.Config.Codec.Kind() == media.Video && pts != last {
-		pts = last // without markers a new timestamp ends the picture before it
+	if !pkt.Marker && r.Format.Config.Codec.Kind() == media.Video {
+		pts = r.before // without markers a new timestamp ends the picture before it
 	}
 	u := sfu.Unit{Parts: parts, PTS: pts, Arrival: now, Capture: capture, Lost: r.lost}
 	r.lost = false

@@ -100,6 +100,14 @@ type pull struct {
 	lost    atomic.Uint64 // packets, of all tracks
 }
 
+// fail ends the connection; the first reason counts.
+func (p *pull) fail(reason error) {
+	select {
+	case p.failed <- reason:
+	default:
+	}
+}
+
 // play sets up the tracks that are known here and starts them.
 func (p *pull) play(c *gortsplib.Client, desc *description.Session) error {
 	tracks := tracksOf(desc)
@@ -113,12 +121,7 @@ func (p *pull) play(c *gortsplib.Client, desc *description.Session) error {
 	}
 	session, writers, err := p.feed.Begin(sfu.SessionOptions{
 		Tracks: specs(tracks), Name: "rtsp",
-		Kicked: func(reason error) {
-			select {
-			case p.failed <- reason:
-			default:
-			}
-		},
+		Kicked: p.fail,
 	})
 	if err != nil {
 		return err
@@ -137,7 +140,9 @@ func (p *pull) play(c *gortsplib.Client, desc *description.Session) error {
 				seen = lost
 				r.Lose()
 			}
-			r.Receive(pkt, pts, capture, time.Now()) // fails when the session is over; then failed knows
+			if err := r.Receive(pkt, pts, capture, time.Now()); err != nil {
+				p.fail(err)
+			}
 		})
 	}
 	_, err = c.Play(nil)

@@ -106,6 +106,7 @@ type pusher struct {
 	tracks  []*track
 	guest   *ingest.Guest
 	lost    atomic.Uint64
+	cause   atomic.Pointer[error] // for which we end it
 }
 
 // OnAnnounce implements gortsplib.ServerHandlerOnAnnounce.
@@ -189,7 +190,10 @@ func (s *Server) OnRecord(c *gortsplib.ServerHandlerOnRecordCtx) (*base.Response
 	if p.guest != nil {
 		return reply(http.StatusOK, ""), nil
 	}
-	guest, writers, err := s.door.Begin(p.publish, p.permit, specs(p.tracks), func(error) { go c.Session.Close() })
+	guest, writers, err := s.door.Begin(p.publish, p.permit, specs(p.tracks), func(reason error) {
+		p.cause.CompareAndSwap(nil, &reason)
+		go c.Session.Close() // it may be what calls us
+	})
 	if err != nil {
 		return refusal(err)
 	}
@@ -213,7 +217,10 @@ func (p *pusher) receive(session *gortsplib.ServerSession, t *track, w *sfu.Writ
 			r.Lose()
 		}
 		capture, _ := session.PacketNTP(t.media, pkt)
-		r.Receive(pkt, pts, capture, time.Now()) // fails when the session is over; the connection is being closed
+		if err := r.Receive(pkt, pts, capture, time.Now()); err != nil {
+			p.cause.CompareAndSwap(nil, &err)
+			go session.Close() // it waits for this goroutine
+		}
 	})
 }
 
@@ -235,6 +242,9 @@ func (s *Server) OnSessionClose(c *gortsplib.ServerHandlerOnSessionCloseCtx) {
 	err := c.Error
 	if err == nil || errors.As(err, new(liberrors.ErrServerSessionTornDown)) {
 		err = errEnded
+	}
+	if cause := p.cause.Load(); cause != nil {
+		err = *cause
 	}
 	p.guest.Leave(err)
 }

@@ -344,8 +344,9 @@ func (p *Session) read(t *webrtc.TrackRemote, in *input, clock *rtpclock.Track) 
 				}
 			}
 			pts := clock.PTS(o.Timestamp, now)
-			if receiver.Receive(o.Packet, pts, clock.Capture(pts), now) != nil {
-				return // taken over; Kicked closes the connection
+			if err := receiver.Receive(o.Packet, pts, clock.Capture(pts), now); err != nil {
+				go p.Close(err) // it waits for this goroutine
+				return
 			}
 		}
 	}
