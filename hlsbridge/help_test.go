@@ -70,6 +70,7 @@ type studio struct {
 	bridge *Bridge
 	stream *sfu.Stream
 	server *httptest.Server
+	lag    time.Duration // of the packager, at most, while frames are sent
 }
 
 func newStudio(t testing.TB, change func(*Config)) *studio {
@@ -88,7 +89,7 @@ func newStudioWith(t testing.TB, converter sfu.Converter, change func(*Config)) 
 		}
 	}
 	require.NoError(t, err)
-	s := &studio{t: t, sfu: sfu.New(sfu.Config{Port: port, Converter: converter})}
+	s := &studio{t: t, sfu: sfu.New(sfu.Config{Port: port, Converter: converter}), lag: time.Second / 2}
 	cfg := Config{SFU: s.sfu, Part: 150 * time.Millisecond, away: time.Minute}
 	if change != nil {
 		change(&cfg)
@@ -158,7 +159,7 @@ func (s *source) send(n int) {
 	}
 }
 
-// pace waits until the packager has taken what was sent, but for what it may wait for a rung: rings keep little more.
+// pace waits until the packager has taken what was sent, but for the lag: rings keep little more.
 func (s *studio) pace() {
 	s.t.Helper()
 	p := s.bridge.packager(s.stream)
@@ -174,7 +175,7 @@ func (s *studio) pace() {
 		for _, x := range last.parts {
 			at += x.duration
 		}
-		return at > sent-5*time.Second/4
+		return at > sent-s.lag
 	}, 10*time.Second, time.Millisecond)
 }
 

@@ -42,6 +42,7 @@ func (c *copier) Ladder(ctx context.Context, from *sfu.Layer, to []*sfu.Writer) 
 func TestLadder(t *testing.T) {
 	c := &copier{}
 	s := newStudioWith(t, c, nil)
+	s.lag = 5 * time.Second / 4 // while a rung is waited for
 	s.sfu.Declare("cam", sfu.Spec{Public: true, Ladder: []string{"240p", "180p"}})
 	src := s.connect("lake", true)
 	src.send(115)

@@ -283,7 +283,7 @@ func (r *rendition) peek(horizon time.Duration) *media.Frame {
 	if !r.sound() || r.open == nil || r.open.gap {
 		return r.ahead
 	}
-	hole := r.ahead == nil && r.end+missing < horizon || r.ahead != nil && r.shown(r.ahead) > r.end+2*r.frame && r.end < horizon
+	hole := r.ahead == nil && r.end+missing < horizon || r.ahead != nil && r.shown(r.ahead) > r.end+r.frame*3/2 && r.end < horizon
 	if quiet := silence(r.cfg); hole && quiet != nil {
 		return &media.Frame{PTS: r.clock, DTS: r.clock, Keyframe: true, Config: r.cfg, Units: [][]byte{quiet}, Size: len(quiet)}
 	}
