@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 
@@ -46,6 +47,13 @@ func New(cfg Config) *Server {
 	s.routeWHIP()
 	s.routeSnapshot()
 	return s
+}
+
+// Run ends the WHEP and WHIP sessions when ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	<-ctx.Done()
+	s.sessions.closeAll(errStopping)
+	return nil
 }
 
 // Handler of all routes.

@@ -82,6 +82,20 @@ func (s *sessions) remove(id string) {
 	}
 }
 
+func (s *sessions) closeAll(reason error) {
+	s.mu.Lock()
+	all := make([]*session, 0, len(s.all))
+	for _, v := range s.all {
+		if v != nil {
+			all = append(all, v)
+		}
+	}
+	s.mu.Unlock()
+	for _, v := range all {
+		v.Close(reason) // it removes itself
+	}
+}
+
 func (s *sessions) find(id string) (*session, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -178,7 +192,10 @@ func (s *Server) session(c echo.Context) (*session, error) {
 	return v, s.cfg.Access.May(p, v.does, v.stream)
 }
 
-var errDeleted = errors.New("ended by its client")
+var (
+	errDeleted  = errors.New("ended by its client")
+	errStopping = errors.New("this node is stopping")
+)
 
 func (s *Server) deleteSession(c echo.Context) error {
 	openToAll(c.Response().Header())

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +35,7 @@ type house struct {
 // newHouse has the streams pub and acme~pub, which are public, and priv and acme~priv, which are not; anybody who may can publish them.
 func newHouse(t *testing.T, change func(*config.Config)) *house {
 	t.Helper()
+	before := runtime.NumGoroutine()
 	c := config.Default()
 	c.Data, c.Log.Level = t.TempDir(), "error"
 	for _, l := range []*string{&c.HTTP.Listen, &c.WebRTC.Listen, &c.RTSP.Listen, &c.RTMP.Listen, &c.SRT.Listen, &c.Metrics.Listen, &c.Cluster.Listen} {
@@ -52,6 +54,7 @@ func newHouse(t *testing.T, change func(*config.Config)) *house {
 	t.Cleanup(func() {
 		cancel()
 		require.NoError(t, <-done)
+		require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, 10*time.Second, 10*time.Millisecond, "goroutines left") // one is Eventually's own
 	})
 	return &house{node: n, door: n.hls.Before(n.sig.Handler())}
 }

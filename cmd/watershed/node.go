@@ -180,6 +180,7 @@ func (n *node) run(ctx context.Context) error {
 	g.Go(func() error { return n.sfu.Run(ctx) })
 	g.Go(func() error { return n.access.Run(ctx) })
 	g.Go(func() error { return n.api.Run(ctx) })
+	g.Go(func() error { return n.sig.Run(ctx) })
 	g.Go(func() error { return n.hls.Run(ctx) })
 	g.Go(func() error { return n.sockets.Run(ctx) })
 	n.runPushed(ctx, g)
