@@ -87,7 +87,7 @@ func (c *conn) view(r *request) error {
 	v := &viewer{conn: c, offer: offer, stop: make(chan struct{}), slots: map[string]*bound{}}
 	v.sfu, err = c.server.cfg.SFU.Answer(sfu.ViewerOptions{
 		Offer: f.SDP, Outlives: true,
-		Closed: func(_ *sfu.Viewer, reason error) { v.over(reason) },
+		Closed: func(_ *sfu.Viewer, reason error) { go v.over(reason) }, // the media port must not wait for a room
 	})
 	if err != nil {
 		return faultf("bad-sdp", "%v", err)
