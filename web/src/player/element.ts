@@ -47,6 +47,8 @@ function elementFor(around: Surroundings) {
       addEventListener('pagehide', () => this.#engine?.stop(), { signal });
       addEventListener('pageshow', (e) => e.persisted && this.#start(), { signal });
       addEventListener('online', () => this.#engine?.view.state === 'error' && this.#engine.retry(), { signal });
+      document.addEventListener('visibilitychange', () => this.#engine?.look({ hidden: document.hidden && !document.pictureInPictureElement }), { signal });
+      this.#measure(signal);
       document.addEventListener('fullscreenchange', () => this.#face?.full(document.fullscreenElement === this), { signal });
       this.#start();
     }
@@ -94,6 +96,8 @@ function elementFor(around: Surroundings) {
         pip: () => void (document.pictureInPictureElement ? document.exitPictureInPicture() : video.requestPictureInPicture()).catch(() => undefined),
         retry: () => this.#engine?.retry(),
         choose: (via) => this.choose(via),
+        pick: (layer) => this.#engine?.pick(layer),
+        learn: () => void this.#engine?.learn(),
       });
       video.addEventListener('volumechange', () => face.sound());
       this.addEventListener('keydown', (e) => this.#key(e));
@@ -134,6 +138,17 @@ function elementFor(around: Surroundings) {
         .then((r) => (r.ok ? r.blob() : Promise.reject(r.status)))
         .then((b) => (video.poster = this.#poster = URL.createObjectURL(b)))
         .catch(() => undefined);
+    }
+
+    /** Tells how large the picture is, once it has rested: while a window is drawn larger nobody needs another encoding. */
+    #measure(signal: AbortSignal): void {
+      let rest: ReturnType<typeof setTimeout>;
+      const size = new ResizeObserver(([e]) => {
+        clearTimeout(rest);
+        rest = setTimeout(() => this.#engine?.look({ height: Math.round(e!.contentRect.height * devicePixelRatio) }), 400);
+      });
+      size.observe(this);
+      signal.addEventListener('abort', () => size.disconnect());
     }
 
     #toggle(): void {

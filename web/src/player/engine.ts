@@ -5,7 +5,7 @@
 import { HLS, type LoadHls } from './hls';
 import { failureOf, Ladder, type Failure, type Step, type Via } from './ladder';
 import type { Opening } from './offer';
-import type { Figures, Listener, Target, Transport } from './transport';
+import type { Choice, Figures, Listener, Target, Transport, Want } from './transport';
 import { WHEP } from './whep';
 
 export type PlayerState = 'connecting' | 'playing' | 'waiting' | 'paused' | 'ended' | 'error';
@@ -21,6 +21,9 @@ export interface View {
   figures: Figures;
   /** of the stream, while it is waited for: state and reason as in the API */
   stream?: StreamStatus;
+  /** encodings to choose from, and the chosen one */
+  choices: Choice[];
+  layer: string | null;
   failure?: Failure;
   /** the server's own words about the failure */
   text?: string;
@@ -32,6 +35,7 @@ export interface View {
 export interface StreamStatus {
   state: string;
   reason?: string;
+  tracks?: { kind: string; layers: { label: string; height: number }[] }[];
 }
 
 export interface EngineOptions {
@@ -65,11 +69,12 @@ export class Engine {
   #progressAt = 0;
   #asked = 0;
   #attempt = 0;
+  #want: Want = { layer: null, height: 0, hidden: false };
 
   constructor(options: EngineOptions) {
     this.#o = options;
     this.#ladder = new Ladder(options.wanted);
-    this.#view = { state: 'connecting', via: this.#ladder.via, played: false, lastPicture: 0, figures: {} };
+    this.#view = { state: 'connecting', via: this.#ladder.via, played: false, lastPicture: 0, figures: {}, choices: [], layer: null };
   }
 
   get view(): View {
@@ -127,6 +132,33 @@ export class Engine {
     this.#judge(stream);
   }
 
+  /** The visitor's choice of an encoding, by its id; null leaves it to the way of playing. */
+  pick(layer: string | null): void {
+    this.#show({ layer });
+    this.look({ layer });
+  }
+
+  /** How the picture is looked at. Where there is one encoding only, nobody needs to know. */
+  look(change: Partial<Want>): void {
+    const want = { ...this.#want, ...change };
+    if (want.layer === this.#want.layer && want.height === this.#want.height && want.hidden === this.#want.hidden) return;
+    this.#want = want;
+    if (this.#view.choices.length > 1 && this.#view.played) this.#transport?.want(want);
+  }
+
+  /** Asks what can be chosen, where nobody has told. */
+  async learn(): Promise<void> {
+    if (this.#view.via === 'webrtc' && !this.#view.choices.length) await this.#ask(this.#attempt);
+  }
+
+  #offer(choices: Choice[]): void {
+    if (choices.map((c) => c.id).join() === this.#view.choices.map((c) => c.id).join()) return;
+    const layer = choices.some((c) => c.id === this.#want.layer) ? this.#want.layer : null;
+    this.#want.layer = layer;
+    this.#show({ choices, layer });
+    if (choices.length > 1 && this.#view.played) this.#transport?.want(this.#want);
+  }
+
   #show(change: Partial<View>): void {
     this.#view = { ...this.#view, ...change };
     this.#o.changed(this.#view);
@@ -146,9 +178,11 @@ export class Engine {
     const via = this.#ladder.via;
     this.#progress = 0;
     this.#progressAt = performance.now();
-    this.#show({ state: 'connecting', via, failure: undefined, text: undefined, stream: undefined, figures: {} });
+    this.#show({ state: 'connecting', via, failure: undefined, text: undefined, stream: undefined, figures: {}, choices: [], layer: null });
+    this.#want = { ...this.#want, layer: null };
     const listener: Listener = {
       connected: () => (this.#progressAt = performance.now()),
+      choices: (all) => this.#offer(all),
       failed: (why, text, retryAfter) => {
         if (attempt === this.#attempt) this.#failed(why, text, retryAfter);
       },
@@ -167,6 +201,7 @@ export class Engine {
       this.#ladder.played();
       this.#progressAt = performance.now();
       this.#show({ state: video.paused ? 'paused' : 'playing', played: true, lastPicture: Date.now(), stream: undefined, failure: undefined });
+      if (this.#view.choices.length > 1) this.#transport?.want(this.#want);
       void this.#look();
     };
     if ('requestVideoFrameCallback' in video) video.requestVideoFrameCallback(first);
@@ -226,6 +261,7 @@ export class Engine {
   #judge(stream: StreamStatus | null): void {
     const t = this.#transport;
     if (!t || this.#view.state === 'paused') return;
+    if (t.via === 'webrtc' && stream?.tracks) this.#offer(choicesOf(stream));
     const silent = performance.now() - this.#progressAt;
     const live = stream?.state === 'live' || stream?.state === 'degraded';
     if (stream && !live) {
@@ -236,4 +272,10 @@ export class Engine {
     t.close();
     this.#failed(this.#progress > 0 ? 'broken' : 'media');
   }
+}
+
+/** The encodings of a stream's picture, best first, as its labels. */
+function choicesOf(stream: StreamStatus): Choice[] {
+  const video = stream.tracks?.find((t) => t.kind === 'video');
+  return (video?.layers ?? []).map((l) => ({ id: l.label, height: l.height }));
 }

@@ -13,6 +13,9 @@ export interface Actions {
   pip(): void;
   retry(): void;
   choose(via: Via | null): void;
+  pick(layer: string | null): void;
+  /** the menu was opened */
+  learn(): void;
 }
 
 const html = `
@@ -192,14 +195,34 @@ export class Face {
       [t('rate'), f.bitrate ? `${(f.bitrate / 1e6).toFixed(1)} Mb/s${f.codec ? ` · ${f.codec}` : ''}` : '–'],
     ];
     if (f.loss !== undefined) rows.push([t('loss'), `${(f.loss * 100).toFixed(1)} %`]);
-    if (!menu.childElementCount) menu.innerHTML = `<h2>${t('via')}</h2><div></div><dl></dl>`;
-    const list = menu.querySelector('div')!;
+    if (!menu.childElementCount) menu.innerHTML = `<h2>${t('via')}</h2><div class="ways"></div><h2 class="layers">${t('quality')}</h2><div class="layers"></div><dl></dl>`;
+    const list = menu.querySelector<HTMLElement>('.ways')!;
     if (list.dataset.wanted !== String(this.#wanted)) {
       list.dataset.wanted = String(this.#wanted);
       list.innerHTML = choices.join('');
     }
+    this.#layers(menu);
     const dl = menu.querySelector('dl')!;
     dl.replaceChildren(...rows.flatMap(([k, v]) => [word('dt', k), word('dd', v)]));
+  }
+
+  /** The encodings, where there are several. Labels come from a stream's owner: they are text, never markup. */
+  #layers(menu: HTMLElement): void {
+    const { choices = [], layer = null } = this.#view ?? {};
+    for (const e of menu.querySelectorAll<HTMLElement>('.layers')) e.hidden = choices.length < 2;
+    const list = menu.querySelector<HTMLElement>('div.layers')!;
+    const now = JSON.stringify([choices, layer]);
+    if (list.dataset.now === now) return;
+    list.dataset.now = now;
+    const all = [{ id: '', text: this.#say('layer.auto') }, ...choices.map((c) => ({ id: c.id, text: c.height ? `${c.height}p` : c.id }))];
+    list.replaceChildren(...all.map(({ id, text }) => {
+      const b = document.createElement('button');
+      b.setAttribute('role', 'menuitemradio');
+      b.ariaChecked = String(id === (layer ?? ''));
+      b.dataset.layer = id;
+      b.textContent = text;
+      return b;
+    }));
   }
 
   #toggleMenu(open = this.#find('.menu').hidden): void {
@@ -207,6 +230,7 @@ export class Face {
     menu.hidden = !open;
     this.#find('[data-do=menu]').ariaExpanded = String(open);
     if (!open) return;
+    this.#actions.learn();
     this.#menu();
     menu.querySelector<HTMLElement>('[aria-checked=true]')?.focus();
   }
@@ -226,6 +250,7 @@ export class Face {
       this.#toggleMenu(false);
       return this.#actions.choose((button.dataset.via || null) as Via | null);
     }
+    if (button.dataset.layer !== undefined) return this.#actions.pick(button.dataset.layer || null);
     this.#act(button.dataset.do ?? '');
   }
 

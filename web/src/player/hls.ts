@@ -1,7 +1,7 @@
 /** Plays by HLS: low-latency or plain, by hls.js where Media Source Extensions are, else by the browser itself (Safari on iPhone). */
 import type Hls from 'hls.js';
 import { failureOf, type Failure } from './ladder';
-import type { Figures, Listener, Target, Transport } from './transport';
+import type { Figures, Listener, Target, Transport, Want } from './transport';
 
 /** Where hls.js comes from: the pages' own chunk, or on foreign pages a module of the server. */
 export type LoadHls = () => Promise<{ Hls: typeof Hls }>;
@@ -53,6 +53,7 @@ export class HLS implements Transport {
     const hls = new H({
       lowLatencyMode: low,
       maxLiveSyncPlaybackRate: 1, // `chase` does it: hls.js only starts with more than a second buffered, which low latency never has
+      capLevelToPlayerSize: true,
       backBufferLength: 10,
       startFragPrefetch: true,
       liveDurationInfinity: true,
@@ -62,6 +63,7 @@ export class HLS implements Transport {
     this.#hls = hls;
     hls.on(H.Events.MANIFEST_PARSED, () => {
       this.#listener.connected();
+      this.#listener.choices?.(hls.levels.map((l, i) => ({ id: String(i), height: l.height })));
       this.#video.play().catch(() => undefined);
     });
     hls.on(H.Events.ERROR, (_, data) => {
@@ -123,6 +125,11 @@ export class HLS implements Transport {
     this.#at = now;
     this.#frames = frames;
     return f;
+  }
+
+  /** The size is hls.js's own business, by capLevelToPlayerSize. */
+  want({ layer }: Want): void {
+    if (this.#hls) this.#hls.nextLevel = layer === null ? -1 : Number(layer);
   }
 
   close(): void {

@@ -17,10 +17,29 @@ export interface Figures {
   progress?: number;
 }
 
+/** One encoding of the picture that can be chosen. */
+export interface Choice {
+  /** as the way of playing knows it */
+  id: string;
+  /** pixels, 0 if unknown */
+  height: number;
+}
+
+/** What the viewer wants of the picture. */
+export interface Want {
+  /** id of a choice; null leaves it to the way of playing */
+  layer: string | null;
+  /** device pixels of the picture on the screen, 0 if unknown: more is not needed */
+  height: number;
+  /** nobody looks just now */
+  hidden: boolean;
+}
+
 /** One running way of playing into one video element. */
 export interface Transport {
   readonly via: Via;
   figures(): Promise<Figures>;
+  want(want: Want): void;
   /** Ends it, also at the server. The video keeps its last picture where it can. */
   close(): void;
 }
@@ -30,6 +49,8 @@ export interface Listener {
   failed(why: Failure, text?: string, retryAfter?: number): void;
   /** The path to the media is open, pictures may follow. */
   connected(): void;
+  /** What can be chosen, if that is known. */
+  choices?(all: Choice[]): void;
 }
 
 /** Where and as whom to play. */

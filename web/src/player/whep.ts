@@ -1,7 +1,7 @@
 /** Plays by WHEP: draft-ietf-wish-whep. One session; who wants another after a failure opens another. */
 import { failureOf } from './ladder';
 import { open, type Opening } from './offer';
-import type { Figures, Listener, Target, Transport } from './transport';
+import type { Figures, Listener, Target, Transport, Want } from './transport';
 
 /** ms until the path must be open once the server has answered: ICE and DTLS take two round trips, with one lost packet each below 2 s. */
 const openWithin = 4000;
@@ -97,6 +97,17 @@ export class WHEP implements Transport {
     return figures;
   }
 
+  /** Told to the server in the manner of WHEP's layer extension. It needs the session, which the first word of a running player has. */
+  want(want: Want): void {
+    if (!this.#session) return;
+    const headers: Record<string, string> = { 'Content-Type': 'application/json', ...this.#auth() };
+    fetch(`${this.#session}/layer`, { method: 'POST', headers, body: JSON.stringify({ ...want, layer: want.layer ?? '' }) }).catch(() => undefined);
+  }
+
+  #auth(): Record<string, string> {
+    return this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -108,8 +119,7 @@ export class WHEP implements Transport {
   /** keepalive lets it go out while the page is left. */
   #delete(): void {
     if (!this.#session) return;
-    const headers: Record<string, string> = this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
-    fetch(this.#session, { method: 'DELETE', headers, keepalive: true }).catch(() => undefined);
+    fetch(this.#session, { method: 'DELETE', headers: this.#auth(), keepalive: true }).catch(() => undefined);
     this.#session = null;
   }
 }
