@@ -21,6 +21,10 @@
 //	/hls/{stream}/{epoch}/v0/{msn}.m4s           a segment
 //	/hls/{stream}/{epoch}/v0/{msn}.{part}.m4s    a part of it
 //	/hls/{stream}/{epoch}/v0/init{n}.mp4         the n-th initialisation segment
+//	/hls/{stream}/compat.m3u8                    MPEG-TS for old players, made of the same segments when somebody asks
+//	/hls/{stream}/dvr.m3u8, vod.m3u8, clip.mp4   recordings: timeshift.go
+//	/dash/{stream}/manifest.mpd                  LL-DASH of the same files
+//	/flv/{stream}.flv                            HTTP-FLV
 //
 // An epoch is one life of a packager, so no name is ever used twice, and numbers only grow: the first media sequence number and
 // discontinuity sequence of an epoch are the whole seconds since the stream was created, and segments last a second or more.

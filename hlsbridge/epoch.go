@@ -355,7 +355,7 @@ func (e *epoch) changed() bool {
 
 // publish renders what changed. ended writes the last generation.
 func (e *epoch) publish(ended bool) *generation {
-	g := &generation{epoch: e.name, plan: e.plan}
+	g := &generation{epoch: e.name, head: e.head, cuts: e.cuts, plan: e.plan}
 	for _, r := range e.renditions {
 		if r.changed || r.view == nil || ended {
 			r.view, r.changed = e.look(r, ended), false
@@ -375,7 +375,7 @@ func (e *epoch) publish(ended bool) *generation {
 
 // look makes a rendition's view.
 func (e *epoch) look(r *rendition, ended bool) *view {
-	v := &view{id: r.id, contentType: videoMP4, part: r.part, next: make(chan struct{}), inits: r.inits, track: r.track(), ended: ended}
+	v := &view{id: r.id, contentType: videoMP4, part: r.part, next: make(chan struct{}), inits: r.inits, configs: r.configs, track: r.track(), ended: ended}
 	if r.sound() {
 		v.contentType = audioMP4
 	}

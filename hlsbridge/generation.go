@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"watershed/hlsbridge/archive"
+	"watershed/sfu/media"
 )
 
 // part is one partial segment. Its body is a CMAF chunk; a gap has none.
@@ -54,8 +55,9 @@ type view struct {
 	next         chan struct{} // closed when a later view is published
 	segments     []*segment    // that can be asked for, consecutive, the last perhaps open
 	inits        [][]byte
-	track        archive.Track // how a recording describes it
-	lastMSN      uint64        // of the last part
+	configs      []*media.Config // of inits
+	track        archive.Track   // how a recording describes it
+	lastMSN      uint64          // of the last part
 	lastPart     int
 	lastComplete uint64 // last complete segment
 	hint         string // address of the part that the playlist hints at
@@ -67,6 +69,8 @@ type view struct {
 // generation is everything that a request can see.
 type generation struct {
 	epoch    string
+	head     uint64 // first segment in the playlists
+	cuts     uint64 // discontinuities before it
 	plan     *plan
 	index    playlist
 	manifest playlist // of DASH

@@ -182,6 +182,9 @@ func (b *Bridge) serve(w http.ResponseWriter, r *http.Request, st *sfu.Stream, f
 	if g == nil {
 		return
 	}
+	if b.serveCompat(w, r, g, file) {
+		return
+	}
 	name, playlist := strings.CutSuffix(file, ".m3u8")
 	switch v := g.view(name); {
 	case playlist && name == "index":

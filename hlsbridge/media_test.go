@@ -149,6 +149,13 @@ func TestPicturesAndSound(t *testing.T) {
 	require.Contains(t, index, `CODECS="avc1.640028,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=25.000`)
 	require.Contains(t, index, `#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a"`)
 
+	compat := s.fetch("compat.m3u8").body
+	require.NotContains(t, compat, "#EXT-X-PART")
+	transport := s.fetch(lastOf(strings.Split(strings.TrimSpace(compat), "\n")))
+	require.Equal(t, "video/mp2t", transport.Header.Get("Content-Type"))
+	require.Equal(t, 100, decode(t, []byte(transport.body), "v"))
+	require.InDelta(t, 4*48000/1024, decode(t, []byte(transport.body), "a"), 2)
+
 	segment := s.fetch(fmt.Sprintf("%s/v0/%d.m4s", s.bridge.packager(s.stream).gen.Load().epoch, open))
 	require.Equal(t, 100, decode(t, append([]byte(s.fetch(attribute(lines(list, "#EXT-X-MAP:")[0], "URI")).body), segment.body...), "v"))
 }

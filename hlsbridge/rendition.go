@@ -29,12 +29,13 @@ type sample struct {
 
 // rendition cuts one layer into parts and segments. Only its packager's goroutine uses it.
 type rendition struct {
-	id     string
-	prefix string // of its addresses: epoch and id
-	ring   *ring.Ring
-	reader *ring.Reader
-	cfg    *media.Config // of the initialisation segment in force
-	inits  [][]byte
+	id      string
+	prefix  string // of its addresses: epoch and id
+	ring    *ring.Ring
+	reader  *ring.Reader
+	cfg     *media.Config // of the initialisation segment in force
+	inits   [][]byte
+	configs []*media.Config // of inits
 
 	frame   time.Duration // nominal, of one
 	ticks   int64         // the same on the rendition's clock
@@ -59,7 +60,7 @@ func newRendition(epoch, id string, r *ring.Ring, cfg *media.Config) (*rendition
 	if err != nil {
 		return nil, err
 	}
-	return &rendition{id: id, prefix: epoch + "/" + id + "/", ring: r, cfg: cfg, inits: [][]byte{init}}, nil
+	return &rendition{id: id, prefix: epoch + "/" + id + "/", ring: r, cfg: cfg, inits: [][]byte{init}, configs: []*media.Config{cfg}}, nil
 }
 
 func (r *rendition) sound() bool { return r.cfg.Codec.Kind() == media.Audio }
@@ -94,6 +95,7 @@ func (r *rendition) differs(f *media.Frame) (init []byte, yes bool) {
 func (r *rendition) adopt(cfg *media.Config, init []byte) {
 	r.cfg = cfg
 	r.inits = append(r.inits[:len(r.inits):len(r.inits)], init)
+	r.configs = append(r.configs[:len(r.configs):len(r.configs)], cfg)
 }
 
 // add puts a frame into the open part, and closes the part when it is full: its length is known before the next frame comes.
