@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -81,6 +82,7 @@ func (c *conn) serve(ws *websocket.Conn) {
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
+		defer c.survive()
 		c.write()
 	}()
 	defer func() {
@@ -89,7 +91,16 @@ func (c *conn) serve(ws *websocket.Conn) {
 		<-written
 		c.kill.Stop()
 	}()
+	defer c.survive()
 	c.read()
+}
+
+// survive is deferred by a socket's goroutines: an error of ours in one of them ends this socket, not the node.
+func (c *conn) survive() {
+	if r := recover(); r != nil {
+		c.log.Error("panic in a socket", "panic", r, "stack", string(debug.Stack()))
+		c.end(int(websocket.StatusInternalError), "something went wrong here")
+	}
 }
 
 // Send puts a frame into the queue. A client that does not read is closed: nobody waits for it.

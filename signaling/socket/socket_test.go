@@ -505,3 +505,20 @@ func TestCrowdOfStaff(t *testing.T) {
 	}
 	require.LessOrEqual(t, told, 102)
 }
+
+// TestOneSocketsPanic: an error of ours in one socket ends that one, and what it had begun.
+func TestOneSocketsPanic(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	describe := n.sockets.cfg.Describe
+	n.sockets.cfg.Describe = func(p *access.Principal, st *sfu.Stream) any {
+		if p.Subject == "victim" {
+			panic("an error of ours")
+		}
+		return describe(p, st)
+	}
+	other, victim := n.enter("", "river-1"), n.enter(n.mint("victim", token.Viewer), "river-1")
+	victim.send(object{"t": "watch", "streams": []string{"*"}})
+	require.Equal(t, int(websocket.StatusInternalError), victim.closed())
+	require.Equal(t, "said", other.say("river-1", "1", "x")["t"])
+	require.Eventually(t, func() bool { count, _ := n.sockets.Rooms().Count("river-1"); return count == 1 }, 10*time.Second, 5*time.Millisecond)
+}

@@ -312,6 +312,7 @@ const reportEvery = 300 * time.Millisecond
 
 // report tells the client what its slots carry, when that changes.
 func (v *viewer) report() {
+	defer v.conn.survive()
 	tick := time.NewTicker(reportEvery)
 	defer tick.Stop()
 	for {
