@@ -27,7 +27,7 @@ func (n *node) openAccess(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	v, err := token.NewVerifier(ctx, token.VerifierConfig{Secret: secret, JWKS: cfg.JWKS, Claims: cfg.Claims, Log: n.log})
+	v, err := token.NewVerifier(ctx, token.VerifierConfig{Secret: secret, JWKS: cfg.JWKS, Audience: cfg.Audience, Claims: cfg.Claims, Log: n.log})
 	if err != nil {
 		return err
 	}

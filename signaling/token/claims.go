@@ -56,6 +56,16 @@ func (p Paths) Check() error {
 	return nil
 }
 
+// grant reports whether the paths say where permission is.
+func (p Paths) grant() bool {
+	for _, claim := range []string{"role", "tenant", "streams", "rooms"} {
+		if p[claim] != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // lookup finds a claim in a token's payload.
 func (p Paths) lookup(payload map[string]any, claim string) (value any, mapped bool) {
 	path, mapped := p[claim]

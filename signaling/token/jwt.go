@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,18 +21,21 @@ import (
 
 // Verifier checks JWTs. Its methods may be called from any goroutine.
 type Verifier struct {
-	secret []byte
-	jwks   keyfunc.Keyfunc
-	paths  Paths
-	parser *jwt.Parser
+	secret   []byte
+	jwks     keyfunc.Keyfunc
+	audience string
+	paths    Paths
+	parser   *jwt.Parser
 }
 
 // VerifierConfig says whose tokens are believed.
 type VerifierConfig struct {
 	Secret []byte // of HS256; nil: none of these
 	JWKS   string // URL of the keys of RS256 and ES256; "": none of these
-	Claims Paths
-	Log    *slog.Logger
+	// Audience must be in the aud of tokens of RS256 and ES256, whose issuer serves other applications too; "": any will do.
+	Audience string
+	Claims   Paths
+	Log      *slog.Logger
 }
 
 const (
@@ -49,10 +53,10 @@ func NewVerifier(ctx context.Context, cfg VerifierConfig) (*Verifier, error) {
 	if err := cfg.Claims.Check(); err != nil {
 		return nil, err
 	}
-	v := &Verifier{secret: cfg.Secret, paths: cfg.Claims}
+	v := &Verifier{secret: cfg.Secret, paths: cfg.Claims, audience: cfg.Audience}
 	var methods []string
 	if len(v.secret) > 0 {
-		methods = append(methods, "HS256")
+		methods = append(methods, hs256)
 	}
 	if cfg.JWKS != "" {
 		methods = append(methods, "RS256", "ES256")
@@ -104,7 +108,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string, now time.Time) (*Clai
 		return nil, ErrToken
 	}
 	payload := jwt.MapClaims{}
-	_, err := v.parser.ParseWithClaims(raw, payload, func(t *jwt.Token) (any, error) { return v.key(ctx, t) })
+	t, err := v.parser.ParseWithClaims(raw, payload, func(t *jwt.Token) (any, error) { return v.key(ctx, t) })
 	if err != nil {
 		if errors.Is(err, jwt.ErrTokenExpired) {
 			return nil, ErrExpired
@@ -118,6 +122,11 @@ func (v *Verifier) Verify(ctx context.Context, raw string, now time.Time) (*Clai
 	if !now.Before(exp.Time) {
 		return nil, ErrExpired
 	}
+	if t.Method.Alg() != hs256 {
+		if err := v.meantForUs(payload); err != nil {
+			return nil, err
+		}
+	}
 	c, err := v.paths.read(payload)
 	if err != nil {
 		return nil, err
@@ -127,9 +136,24 @@ func (v *Verifier) Verify(ctx context.Context, raw string, now time.Time) (*Clai
 	return &c, nil
 }
 
+// hs256 is the algorithm of tokens that only we, and those who have our secret, make.
+const hs256 = "HS256"
+
+// meantForUs refuses another issuer's tokens that say nothing of us: its users' tokens for other applications are signed with the same keys.
+func (v *Verifier) meantForUs(payload jwt.MapClaims) error {
+	aud, err := payload.GetAudience()
+	if v.audience != "" && (err != nil || !slices.Contains(aud, v.audience)) {
+		return &ClaimError{"aud", "the token is for another application"}
+	}
+	if payload["watershed"] == nil && !v.paths.grant() {
+		return &ClaimError{"watershed", "missing: auth.claims can say where the issuer puts role, tenant, streams and rooms"}
+	}
+	return nil
+}
+
 // key chooses by the algorithm: a shared secret never checks a signature that claims to be RS256, nor a public key one of HS256.
 func (v *Verifier) key(ctx context.Context, t *jwt.Token) (any, error) {
-	if t.Method.Alg() == "HS256" {
+	if t.Method.Alg() == hs256 {
 		return v.secret, nil
 	}
 	return v.jwks.KeyfuncCtx(ctx)(t)

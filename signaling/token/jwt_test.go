@@ -41,7 +41,7 @@ func sign(header, payload string, mac func(string) []byte) string {
 	return body + "." + e(mac(body))
 }
 
-func hs256(key []byte) func(string) []byte {
+func signHS256(key []byte) func(string) []byte {
 	return func(body string) []byte {
 		m := hmac.New(sha256.New, key)
 		m.Write([]byte(body))
@@ -57,7 +57,7 @@ const (
 func TestVerify(t *testing.T) {
 	v := verifier(t, VerifierConfig{Secret: secret})
 	now := time.Now()
-	c, err := v.Verify(t.Context(), sign(hsHeader, goodBody, hs256(secret)), now)
+	c, err := v.Verify(t.Context(), sign(hsHeader, goodBody, signHS256(secret)), now)
 	require.NoError(t, err)
 	require.Equal(t, &Claims{
 		Subject: "u-1", ID: "j1", Expires: time.Unix(4000000000, 0), Tenant: "acme", Role: Publisher, Name: "Li",
@@ -65,24 +65,24 @@ func TestVerify(t *testing.T) {
 	}, c)
 
 	for name, raw := range map[string]string{
-		"other key":           sign(hsHeader, goodBody, hs256([]byte("another secret of that length!!!"))),
+		"other key":           sign(hsHeader, goodBody, signHS256([]byte("another secret of that length!!!"))),
 		"no algorithm":        sign(`{"alg":"none"}`, goodBody, func(string) []byte { return nil }),
 		"None":                sign(`{"alg":"None"}`, goodBody, func(string) []byte { return nil }),
-		"none with signature": sign(`{"alg":"none"}`, goodBody, hs256(secret)),
-		"HS512":               sign(`{"alg":"HS512"}`, goodBody, hs256(secret)),
-		"RS256 without keys":  sign(`{"alg":"RS256"}`, goodBody, hs256(secret)),
-		"expired":             sign(hsHeader, `{"sub":"u","exp":1}`, hs256(secret)),
-		"no end":              sign(hsHeader, `{"sub":"u"}`, hs256(secret)),
-		"end is a word":       sign(hsHeader, `{"sub":"u","exp":"never"}`, hs256(secret)),
-		"not yet":             sign(hsHeader, `{"sub":"u","exp":4000000000,"nbf":3999999999}`, hs256(secret)),
-		"role unknown":        sign(hsHeader, `{"sub":"u","exp":4000000000,"watershed":{"role":"root"}}`, hs256(secret)),
-		"role anonymous":      sign(hsHeader, `{"sub":"u","exp":4000000000,"watershed":{"role":"anonymous"}}`, hs256(secret)),
-		"role a number":       sign(hsHeader, `{"sub":"u","exp":4000000000,"watershed":{"role":5}}`, hs256(secret)),
-		"tenant of slashes":   sign(hsHeader, `{"sub":"u","exp":4000000000,"watershed":{"tenant":"a/b"}}`, hs256(secret)),
-		"streams of numbers":  sign(hsHeader, `{"sub":"u","exp":4000000000,"watershed":{"streams":[1]}}`, hs256(secret)),
-		"sub with a newline":  sign(hsHeader, `{"sub":"u\nadmin","exp":4000000000}`, hs256(secret)),
-		"endless sub":         sign(hsHeader, `{"sub":"`+strings.Repeat("x", 200)+`","exp":4000000000}`, hs256(secret)),
-		"not JSON":            sign(hsHeader, `exp`, hs256(secret)),
+		"none with signature": sign(`{"alg":"none"}`, goodBody, signHS256(secret)),
+		"HS512":               sign(`{"alg":"HS512"}`, goodBody, signHS256(secret)),
+		"RS256 without keys":  sign(`{"alg":"RS256"}`, goodBody, signHS256(secret)),
+		"expired":             sign(hsHeader, `{"sub":"u","exp":1}`, signHS256(secret)),
+		"no end":              sign(hsHeader, `{"sub":"u"}`, signHS256(secret)),
+		"end is a word":       sign(hsHeader, `{"sub":"u","exp":"never"}`, signHS256(secret)),
+		"not yet":             sign(hsHeader, `{"sub":"u","exp":4000000000,"nbf":3999999999}`, signHS256(secret)),
+		"role unknown":        sign(hsHeader, `{"sub":"u","exp":4000000000,"watershed":{"role":"root"}}`, signHS256(secret)),
+		"role anonymous":      sign(hsHeader, `{"sub":"u","exp":4000000000,"watershed":{"role":"anonymous"}}`, signHS256(secret)),
+		"role a number":       sign(hsHeader, `{"sub":"u","exp":4000000000,"watershed":{"role":5}}`, signHS256(secret)),
+		"tenant of slashes":   sign(hsHeader, `{"sub":"u","exp":4000000000,"watershed":{"tenant":"a/b"}}`, signHS256(secret)),
+		"streams of numbers":  sign(hsHeader, `{"sub":"u","exp":4000000000,"watershed":{"streams":[1]}}`, signHS256(secret)),
+		"sub with a newline":  sign(hsHeader, `{"sub":"u\nadmin","exp":4000000000}`, signHS256(secret)),
+		"endless sub":         sign(hsHeader, `{"sub":"`+strings.Repeat("x", 200)+`","exp":4000000000}`, signHS256(secret)),
+		"not JSON":            sign(hsHeader, `exp`, signHS256(secret)),
 		"nothing":             "..",
 		"one part":            "abc",
 		"large":               strings.Repeat("a", maxJWT) + ".b.c",
@@ -96,7 +96,7 @@ func TestVerify(t *testing.T) {
 // TestMalleable: the id of a token without jti is made from its text, so there must not be two texts of one token.
 func TestMalleable(t *testing.T) {
 	v := verifier(t, VerifierConfig{Secret: secret})
-	raw := sign(hsHeader, `{"exp":4000000000}`, hs256(secret))
+	raw := sign(hsHeader, `{"exp":4000000000}`, signHS256(secret))
 	c, err := v.Verify(t.Context(), raw, time.Now())
 	require.NoError(t, err)
 	require.NotEmpty(t, c.ID)
@@ -247,7 +247,7 @@ func TestForeignIssuer(t *testing.T) {
 	iss, url := newIssuer(t)
 	v := verifier(t, VerifierConfig{Secret: secret, JWKS: url})
 	now := time.Now()
-	for _, raw := range []string{iss.rs256(t, "rsa-one", goodBody), iss.es256(t, "ec-one", goodBody), sign(hsHeader, goodBody, hs256(secret))} {
+	for _, raw := range []string{iss.rs256(t, "rsa-one", goodBody), iss.es256(t, "ec-one", goodBody), sign(hsHeader, goodBody, signHS256(secret))} {
 		c, err := v.Verify(t.Context(), raw, now)
 		require.NoError(t, err)
 		require.Equal(t, "u-1", c.Subject)
@@ -258,7 +258,7 @@ func TestForeignIssuer(t *testing.T) {
 	der, err := x509.MarshalPKIXPublicKey(&iss.rsa.PublicKey)
 	require.NoError(t, err)
 	for _, key := range [][]byte{der, iss.rsa.N.Bytes()} {
-		_, err := v.Verify(t.Context(), sign(`{"alg":"HS256","kid":"rsa-one"}`, goodBody, hs256(key)), now)
+		_, err := v.Verify(t.Context(), sign(`{"alg":"HS256","kid":"rsa-one"}`, goodBody, signHS256(key)), now)
 		require.Error(t, err)
 	}
 	_, err = v.Verify(t.Context(), iss.rs256(t, "ec-one", goodBody), now)
@@ -275,9 +275,26 @@ func TestForeignIssuer(t *testing.T) {
 	require.Equal(t, asked, iss.asked.Load())
 }
 
+// An issuer signs its users' tokens for other applications with the same keys.
+func TestForeignTokensForOthers(t *testing.T) {
+	iss, url := newIssuer(t)
+	const other = `{"sub":"u","exp":4000000000,"aud":"shop"}`
+	const ours = `{"sub":"u","exp":4000000000,"aud":["shop","cameras"],"watershed":{"role":"viewer"}}`
+	verify := func(cfg VerifierConfig, payload string) error {
+		cfg.JWKS, cfg.Secret = url, secret
+		_, err := verifier(t, cfg).Verify(t.Context(), iss.es256(t, "ec-one", payload), time.Now())
+		return err
+	}
+	require.ErrorContains(t, verify(VerifierConfig{}, other), "auth.claims")
+	require.NoError(t, verify(VerifierConfig{}, ours))
+	require.NoError(t, verify(VerifierConfig{Claims: Paths{"role": "=viewer"}}, other), "the configuration says that everybody there is one")
+	require.ErrorContains(t, verify(VerifierConfig{Audience: "cameras", Claims: Paths{"role": "=viewer"}}, other), "another application")
+	require.NoError(t, verify(VerifierConfig{Audience: "cameras"}, ours))
+}
+
 func TestIssuerThatIsAway(t *testing.T) {
 	v := verifier(t, VerifierConfig{Secret: secret, JWKS: "http://127.0.0.1:1/keys"})
-	_, err := v.Verify(t.Context(), sign(hsHeader, goodBody, hs256(secret)), time.Now())
+	_, err := v.Verify(t.Context(), sign(hsHeader, goodBody, signHS256(secret)), time.Now())
 	require.NoError(t, err, "our own tokens are good meanwhile")
 	_, err = NewVerifier(t.Context(), VerifierConfig{JWKS: "ftp://x"})
 	require.Error(t, err)
@@ -285,7 +302,7 @@ func TestIssuerThatIsAway(t *testing.T) {
 
 func FuzzVerify(f *testing.F) {
 	v := verifier(f, VerifierConfig{Secret: secret})
-	good := sign(hsHeader, goodBody, hs256(secret))
+	good := sign(hsHeader, goodBody, signHS256(secret))
 	f.Add(good)
 	f.Add("..")
 	f.Add(strings.ToUpper(good))

@@ -85,10 +85,11 @@ type Records struct {
 
 // Auth says who may do what.
 type Auth struct {
-	Mode   string            `yaml:"mode"`   // token, or open: everybody may do everything, on loopback only
-	Secret string            `yaml:"secret"` // of HS256 tokens; "" makes one and keeps it in data
-	JWKS   string            `yaml:"jwks"`   // URL of another issuer's keys
-	Claims map[string]string `yaml:"claims"` // paths of claims that another issuer puts elsewhere
+	Mode     string            `yaml:"mode"`     // token, or open: everybody may do everything, on loopback only
+	Secret   string            `yaml:"secret"`   // of HS256 tokens; "" makes one and keeps it in data
+	JWKS     string            `yaml:"jwks"`     // URL of another issuer's keys
+	Audience string            `yaml:"audience"` // that another issuer's tokens must have; "" takes all that have role, tenant, streams or rooms for us
+	Claims   map[string]string `yaml:"claims"`   // paths of claims that another issuer puts elsewhere
 }
 
 // HLS timing.
