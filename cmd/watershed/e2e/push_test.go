@@ -5,13 +5,18 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -172,4 +177,99 @@ func TestViewerOutlivesPublisher(t *testing.T) {
 	var states []string
 	require.NoError(t, viewer.Eval("states", &states))
 	require.Equal(t, []string{"connecting", "connected"}, states)
+}
+
+// streamKey makes one by the API, as an operator does; revoke deletes it.
+func streamKey(t *testing.T, n *Node, stream string) (key string, revoke func()) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), binary, "token", "-c", filepath.Join(n.Config.Data, "watershed.yaml"), "--role", "operator").Output()
+	require.NoError(t, err)
+	call := func(method, path, body string, status int) []byte {
+		req, err := http.NewRequest(method, n.URL+"/api/v1/streams/"+stream+"/keys"+path, strings.NewReader(body))
+		require.NoError(t, err)
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(out)))
+		req.Header.Set("Content-Type", "application/json")
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		require.Equal(t, status, res.StatusCode, "%s", text)
+		return text
+	}
+	var made struct{ ID, Key string }
+	require.NoError(t, json.Unmarshal(call(http.MethodPost, "", "{}", http.StatusCreated), &made))
+	require.NotEmpty(t, made.Key)
+	return made.Key, func() { call(http.MethodDelete, "/"+made.ID, "", http.StatusNoContent) }
+}
+
+// Where not everybody may publish, the stream's key is the RTSP password, the URL's key of RTMP, and the end of SRT's stream id. Who
+// publishes with a key that is deleted is disconnected.
+func TestPublishingNeedsAKey(t *testing.T) {
+	names := map[string]config.Stream{"one": {Public: true}, "two": {Public: true}, "three": {Public: true}}
+	n, address := newNode(t, func(c *config.Config) { c.Auth.Mode, c.Streams = "token", names })
+	outputs := map[string]func(key string) []string{
+		"one": func(key string) []string {
+			return []string{"-f", "rtsp", "rtsp://any:" + key + "@" + n.Listening["rtsp"] + "/one"}
+		},
+		"two": func(key string) []string {
+			return []string{"-f", "flv", "rtmp://" + n.Listening["rtmp"] + "/two?key=" + key}
+		},
+		"three": func(key string) []string {
+			return []string{"-f", "mpegts", "srt://" + n.Listening["srt"] + "?streamid=publish:three:" + key}
+		},
+	}
+	other, _ := streamKey(t, n, "one")
+	for stream, output := range outputs {
+		wrong := other
+		if stream == "one" {
+			wrong = "no-key"
+		}
+		refused(t, output(wrong)...)
+		_, err := n.WaitLog(`"msg":"publisher refused","stream":"`+stream+`"`, patience)
+		require.NoError(t, err)
+
+		key, revoke := streamKey(t, n, stream)
+		ffmpeg(t, "aac", output(key)...)
+		_, err = n.WaitLog(`"msg":"stream live","stream":"`+stream+`"`, patience)
+		require.NoError(t, err)
+		requirePlayed(t, address, stream)
+		revoke()
+		_, err = n.WaitLog(`"msg":"publisher left","stream":"`+stream+`"`, patience)
+		require.NoError(t, err)
+		require.NotContains(t, n.Log(), key, "no credentials in the log")
+	}
+}
+
+// What is no protocol at all, on every port that takes media: nothing happens to those who watch.
+func TestNonsenseOnEveryPort(t *testing.T) {
+	_, n, address := oneCamera(t)
+	viewer := open(t, address+"/e2e/whep?stream=cam0")
+	require.NoError(t, viewer.WaitPictures(0, 10, patience))
+	random := mathrand.NewChaCha8([32]byte{})
+	for _, key := range []string{"rtsp", "rtmp", "srt", "webrtc"} {
+		for _, network := range []string{"tcp", "udp"} {
+			for i := range 50 {
+				c, err := net.Dial(network, n.Listening[key])
+				if err != nil { // nobody takes it there
+					break
+				}
+				junk := make([]byte, 1+i*29)
+				random.Read(junk)
+				switch i % 3 {
+				case 1: // the beginning of what is expected
+					copy(junk, map[string]string{"rtsp": "ANNOUNCE rtsp://h/x RTSP/1.0\r\nCSeq: 1\r\n", "rtmp": "\x03\x00\x00\x00", "srt": "\x80\x00\x00\x00", "webrtc": "\x00\x01\x00\x08\x21\x12\xa4\x42"}[key])
+				case 2:
+					copy(junk, "\x80\xc8\x00\x06")
+				}
+				c.Write(junk)
+				c.Close()
+			}
+		}
+	}
+	require.NoError(t, viewer.WaitPictures(0, 50, patience))
+	var states []string
+	require.NoError(t, viewer.Eval("states", &states))
+	require.Equal(t, []string{"connecting", "connected"}, states)
+	require.NotContains(t, n.Log(), "panic")
 }
