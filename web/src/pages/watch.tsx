@@ -2,7 +2,7 @@
 import '../player/here';
 import '../style/app.css';
 import '../style/watch.css';
-import { signal } from '@preact/signals';
+import { effect, signal } from '@preact/signals';
 import { render, type ComponentChild } from 'preact';
 import { ask, isLive, watching, type Stream } from '../api';
 import type { View } from '../player/engine';
@@ -10,7 +10,7 @@ import { Badge } from '../ui/badge';
 import { Bar } from '../ui/bar';
 import { Chat } from '../ui/chat';
 import { ChatPanel } from '../ui/chat-panel';
-import { count, t } from '../ui/lang';
+import { count, lang, t } from '../ui/lang';
 import { Share } from '../ui/share';
 import { socket } from '../ui/session';
 
@@ -56,6 +56,7 @@ function fillIn(selector: string, content: ComponentChild): void {
   place.replaceChildren();
   render(content, place);
 }
+effect(() => player.setAttribute('lang', lang.value));
 fillIn('.bar', <Bar />);
 fillIn('.about', <About />);
 fillIn('aside', <ChatPanel chat={chat} />);

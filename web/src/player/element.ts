@@ -11,7 +11,7 @@ import { Face } from './face';
 import type { LoadHls } from './hls';
 import { ways, type Via } from './ladder';
 import type { Opening } from './offer';
-import { wordsFor } from './words';
+import { wordsFor, type Say } from './words';
 
 /** What the surroundings give: the pages and foreign sites differ in it. */
 export interface Surroundings {
@@ -31,7 +31,7 @@ export function define(around: Surroundings): void {
 
 function elementFor(around: Surroundings) {
   return class WatershedPlayer extends HTMLElement {
-    static observedAttributes = ['stream', 'via', 'server', 'token'];
+    static observedAttributes = ['stream', 'via', 'server', 'token', 'lang'];
     #engine: Engine | null = null;
     #face: Face | undefined;
     #video: HTMLVideoElement | undefined;
@@ -62,6 +62,7 @@ function elementFor(around: Surroundings) {
 
     attributeChangedCallback(name: string, old: string | null, value: string | null): void {
       if (!this.#engine || old === value) return;
+      if (name === 'lang') return this.#face?.speak(this.#words());
       if (name === 'via') return this.choose(viaOf(value));
       this.#engine.stop();
       this.#start();
@@ -88,8 +89,7 @@ function elementFor(around: Surroundings) {
       video.setAttribute('muted', '');
       video.disableRemotePlayback = true;
       if (!this.hasAttribute('tabindex') && this.getAttribute('controls') !== 'none') this.tabIndex = 0;
-      const say = wordsFor(this.closest('[lang]')?.getAttribute('data-lang') ?? (this.getAttribute('lang') || navigator.language));
-      const face = new Face(this.attachShadow({ mode: 'open' }), video, say, {
+      const face = new Face(this.attachShadow({ mode: 'open' }), video, this.#words(), {
         toggle: () => this.#toggle(),
         mute: () => this.#mute(),
         fullscreen: () => this.#fullscreen(),
@@ -103,6 +103,10 @@ function elementFor(around: Surroundings) {
       this.addEventListener('keydown', (e) => this.#key(e));
       this.addEventListener('dblclick', (e) => e.target === video && this.#fullscreen());
       return face;
+    }
+
+    #words(): Say {
+      return wordsFor(this.getAttribute('lang') || navigator.language);
     }
 
     #start(): void {

@@ -59,8 +59,18 @@ export class Face {
     root.innerHTML = html;
     this.#label();
     root.addEventListener('click', (e) => this.#clicked(e as MouseEvent));
+    this.#find('.menu').addEventListener('keydown', (e) => this.#walk(e));
     root.addEventListener('pointermove', () => this.#wake());
     root.addEventListener('focusin', () => this.#wake());
+  }
+
+  /** Says everything in another language from now on. */
+  speak(say: Say): void {
+    this.#say = say;
+    this.#find('.menu').replaceChildren();
+    this.#label();
+    this.full(document.fullscreenElement === this.#root.host);
+    if (this.#view) this.render(this.#view, this.#wanted);
   }
 
   #find<T extends HTMLElement = HTMLElement>(selector: string): T {
@@ -130,7 +140,9 @@ export class Face {
 
   #hasSound(): boolean {
     const media = this.#video.srcObject;
-    return media instanceof MediaStream ? media.getAudioTracks().some((t) => !t.muted) : true;
+    if (media instanceof MediaStream) return media.getAudioTracks().some((t) => !t.muted);
+    const v = this.#video as { webkitAudioDecodedByteCount?: number; mozHasAudio?: boolean };
+    return v.mozHasAudio ?? v.webkitAudioDecodedByteCount !== 0;
   }
 
   /** What is being waited for, in words. */
@@ -267,6 +279,16 @@ export class Face {
         this.#dismissed = this.#view?.fell;
         this.#find('.note').hidden = true;
     }
+  }
+
+  /** Arrows walk through the menu. */
+  #walk(e: KeyboardEvent): void {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[e.key];
+    if (!step) return;
+    e.preventDefault();
+    const items = [...this.#find('.menu').querySelectorAll<HTMLElement>('button')].filter((b) => b.offsetParent);
+    const at = items.indexOf(this.#root.activeElement as HTMLElement);
+    items[(at + step + items.length) % items.length]?.focus();
   }
 
   /** Escape closes the menu; true if there was one. */
