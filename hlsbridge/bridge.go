@@ -26,6 +26,9 @@ type Config struct {
 	// client gets when it is a *problem.Problem, 401 otherwise. It is called for every request, so it must be quick. nil allows all.
 	Access func(r *http.Request, token string, st *sfu.Stream) error
 
+	// Missing is the answer for a stream that is not here, when that should look like one that is somebody else's. nil: not found.
+	Missing func(r *http.Request, token, name string) error
+
 	// Hold calls end when what Access allowed is withdrawn, for responses without end; release when that has ended. nil never does.
 	Hold func(r *http.Request, token string, st *sfu.Stream, end func(error)) (release func())
 

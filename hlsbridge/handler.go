@@ -50,6 +50,12 @@ func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	st, ok := b.stream(name)
+	if !ok && b.cfg.Missing != nil {
+		if err := b.cfg.Missing(r, token, name); err != nil {
+			refuse(w, err)
+			return
+		}
+	}
 	if !ok {
 		notFound(w, "there is no stream of this name")
 		return

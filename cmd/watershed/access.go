@@ -52,6 +52,16 @@ func (n *node) mayRead(r *http.Request, path string, st *sfu.Stream) error {
 	return err
 }
 
+// missing answers for a stream that is not here as for one that the caller may not know of.
+func (n *node) missing(r *http.Request, path, raw string) error {
+	name, err := id.ParseStream(raw)
+	if err != nil {
+		return nil // the bridge says what is wrong
+	}
+	_, err = n.access.Read(r, name, path)
+	return err
+}
+
 // holdRead ends an endless response of the bridge with the permission for it.
 func (n *node) holdRead(r *http.Request, path string, st *sfu.Stream, end func(error)) (release func()) {
 	p, err := n.access.Read(r, st.Name, path)

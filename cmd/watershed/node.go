@@ -116,7 +116,7 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	n.sig = signaling.New(signaling.Config{SFU: n.sfu, Publishers: publishers, Access: n.access, Admit: n.access.Admit(n.sfu.Ensure), Stills: n.stills, TURN: n.turn, Node: n.cluster.ID, Log: log})
 	n.openSockets(publishers)
 	n.hls = hlsbridge.New(hlsbridge.Config{
-		SFU: n.sfu, Part: cfg.HLS.Part, Segment: cfg.HLS.Segment, Window: cfg.HLS.Window, Access: n.mayRead, Hold: n.holdRead, Log: log,
+		SFU: n.sfu, Part: cfg.HLS.Part, Segment: cfg.HLS.Segment, Window: cfg.HLS.Window, Access: n.mayRead, Missing: n.missing, Hold: n.holdRead, Log: log,
 		Recordings: filepath.Join(cfg.Data, "recordings"), Shields: shields(cfg.Streams),
 	})
 	if err := n.listen(); err != nil {
