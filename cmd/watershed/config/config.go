@@ -25,7 +25,7 @@ type Config struct {
 	Data    string            `yaml:"data"` // folder of everything that must survive a restart
 	HTTP    HTTP              `yaml:"http"`
 	WebRTC  WebRTC            `yaml:"webrtc"`
-	RTSP    Listener          `yaml:"rtsp"` // push in; an empty address turns a listener off, here and below
+	RTSP    Listener          `yaml:"rtsp"` // push in, media over UDP to the same port number if even and the next; an empty address turns a listener off, here and below
 	RTMP    Listener          `yaml:"rtmp"`
 	SRT     SRT               `yaml:"srt"`
 	Metrics Listener          `yaml:"metrics"` // Prometheus and pprof
