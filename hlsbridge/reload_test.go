@@ -2,12 +2,17 @@ package hlsbridge
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"watershed/sfu"
+	"watershed/signaling/problem"
 )
 
 // began sends two GOPs and two parts of a third, and returns the number of the open segment.
@@ -174,4 +179,46 @@ func FuzzFile(f *testing.F) {
 			t.Fatalf("%q has a second name %q", path, again)
 		}
 	})
+}
+
+// A token in the path is the permission; what it opens is the same bytes for everybody, and names nobody.
+func TestPathToken(t *testing.T) {
+	s := newStudio(t, func(c *Config) {
+		c.Access = func(_ *http.Request, token string, st *sfu.Stream) error {
+			if token == "one" || token == "two" {
+				return nil
+			}
+			return problem.New(http.StatusForbidden, "Forged", "the token's signature is wrong")
+		}
+	})
+	src := s.connect("river", false)
+	src.send(130)
+	get := func(path string) (int, string) {
+		res, err := http.Get(s.server.URL + path)
+		require.NoError(t, err)
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		return res.StatusCode, string(body)
+	}
+	status, _ := get("/t/one/hls/cam/v0.m3u8")
+	require.Equal(t, http.StatusOK, status)
+	for _, file := range []string{"hls/cam/index.m3u8", "hls/cam/v0.m3u8?_HLS_msn=0", "dash/cam/manifest.mpd"} {
+		_, one := get("/t/one/" + file)
+		status, two := get("/t/two/" + file)
+		require.Equal(t, http.StatusOK, status)
+		require.Equal(t, one, two)
+		require.NotContains(t, two, "two/")
+		for _, l := range lines(two, "") {
+			require.False(t, strings.HasPrefix(l, "/") || strings.Contains(l, `URI="/`), "addresses are relative: %s", l)
+		}
+	}
+	for _, path := range []string{"/hls/cam/index.m3u8", "/t/x/hls/cam/index.m3u8", "/t/x/flv/cam.flv", "/t/x/dash/cam/manifest.mpd", "/t/x/hls/cam/dvr.m3u8", "/t//hls/cam/v0.m3u8"} {
+		status, _ := get(path)
+		require.Equal(t, http.StatusForbidden, status, path)
+	}
+	for _, path := range []string{"/t/one", "/t/one/", "/t/one/t/one/hls/cam/v0.m3u8", "/t/one/api/v1/streams", "/hls/", "/hls/cam", "/flv/cam"} {
+		status, _ := get(path)
+		require.Equal(t, http.StatusNotFound, status, path)
+	}
 }
