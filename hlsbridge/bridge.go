@@ -43,7 +43,9 @@ type Config struct {
 	// MaxBlocked bounds the requests that wait for one stream's next part; further ones get 503. 0 means 20,000.
 	MaxBlocked int
 
-	away time.Duration // awayAfter, but for tests
+	away   time.Duration // awayAfter, but for tests, as are the next two
+	look   time.Duration // how often a packager looks whether anybody is there
+	linger time.Duration // at most, after the last request
 }
 
 func (c *Config) defaults() {
@@ -71,6 +73,9 @@ func (c *Config) defaults() {
 	}
 	if c.DVR == 0 {
 		c.DVR = 2 * time.Hour
+	}
+	if c.look == 0 {
+		c.look, c.linger = time.Second, lingerAlways
 	}
 	if c.away == 0 {
 		c.away = awayAfter
@@ -158,6 +163,9 @@ func (b *Bridge) package1(p *packager) {
 	defer b.mu.Unlock()
 	delete(b.packagers, p.stream)
 	b.numbers[p.stream] = p.number
+	if p.gone() {
+		delete(b.numbers, p.stream)
+	}
 }
 
 // startRecordings has every stream that is to be recorded packaged.

@@ -44,15 +44,24 @@ const tick = 100 * time.Millisecond
 
 // idle reports whether nobody asked for long enough, and nothing is recorded.
 func (p *packager) idle(now time.Time) bool {
-	spec := p.stream.Status().Spec
+	spec := p.stream.Spec()
 	linger := lingerAlways
 	switch {
+	case p.gone():
+		return true
 	case spec.Record && p.cfg.Recordings != "":
 		return false
 	case spec.Demand:
 		linger = lingerDemand
 	}
+	linger = min(linger, p.cfg.linger)
 	return now.Sub(time.Unix(0, p.asked.Load())) > linger
+}
+
+// gone reports a stream that was removed.
+func (p *packager) gone() bool {
+	st, ok := p.cfg.SFU.Stream(p.stream.Name)
+	return !ok || st != p.stream
 }
 
 var errTracks = errors.New("the stream's tracks changed")
@@ -205,10 +214,16 @@ func renditionID(l *sfu.Layer, i int) string {
 func (p *packager) follow(ctx context.Context, e *epoch, layers []*sfu.Layer) error {
 	timer := time.NewTimer(tick)
 	defer timer.Stop()
-	changed := p.stream.Changed()
+	changed, looked := p.stream.Changed(), time.Now()
 	for {
 		wake := e.lead().ring.Wake()
 		now := time.Now()
+		if now.Sub(looked) >= p.cfg.look {
+			if looked = now; p.idle(now) {
+				p.end(e)
+				return nil
+			}
+		}
 		e.advance(now)
 		if e.changed() && e.long() {
 			p.store(e.publish(false))
@@ -217,20 +232,22 @@ func (p *packager) follow(ctx context.Context, e *epoch, layers []*sfu.Layer) er
 		select {
 		case <-wake:
 		case <-timer.C:
-			if p.idle(now) {
-				return nil
-			}
 		case <-changed:
 			changed = p.stream.Changed()
 			if now, waiting := pick(p.stream); !waiting && len(now) > 0 && !slices.Equal(now, layers) {
 				return errTracks
 			}
 		case <-ctx.Done():
-			if p.gen.Load() != nil {
-				p.store(e.publish(true))
-			}
+			p.end(e)
 			return ctx.Err()
 		}
+	}
+}
+
+// end tells those who wait that nothing more comes.
+func (p *packager) end(e *epoch) {
+	if p.gen.Load() != nil {
+		p.store(e.publish(true))
 	}
 }
 

@@ -222,3 +222,40 @@ func TestPathToken(t *testing.T) {
 		require.Equal(t, http.StatusNotFound, status, path)
 	}
 }
+
+// A stream that is removed ends its playlist for those who wait, and is unknown to those who come later.
+func TestRemovedStreamEnds(t *testing.T) {
+	s := newStudio(t, nil)
+	_, open := began(t, s, false)
+	got := make(chan reply, 1)
+	go func() { got <- s.fetch(fmt.Sprintf("v0.m3u8?_HLS_msn=%d", open)) }()
+	p := s.bridge.packager(s.stream)
+	require.Eventually(t, func() bool { return p.blocked.Load() == 1 }, 5*time.Second, time.Millisecond)
+	s.sfu.Remove("cam")
+	require.Contains(t, (<-got).body, "#EXT-X-ENDLIST")
+	require.Equal(t, http.StatusNotFound, s.fetch("v0.m3u8").StatusCode)
+	require.Eventually(t, func() bool {
+		s.bridge.mu.RLock()
+		defer s.bridge.mu.RUnlock()
+		return len(s.bridge.packagers) == 0 && len(s.bridge.numbers) == 0
+	}, 5*time.Second, time.Millisecond)
+}
+
+// Packaging ends when nobody asks any longer, though the source goes on; a later request finds larger numbers.
+func TestPackagingEndsWithoutRequests(t *testing.T) {
+	noLeaks(t)
+	s := newStudio(t, func(c *Config) { c.look, c.linger = 10*time.Millisecond, 300*time.Millisecond })
+	src, open := began(t, s, false)
+	require.Eventually(t, func() bool {
+		src.send(1)
+		s.bridge.mu.RLock()
+		defer s.bridge.mu.RUnlock()
+		return len(s.bridge.packagers) == 0
+	}, 10*time.Second, 10*time.Millisecond)
+	require.Empty(t, s.stream.Status().Viewers)
+	again := s.fetch("v0.m3u8").body
+	msn, err := strconv.ParseUint(lines(again, "#EXT-X-MEDIA-SEQUENCE:")[0], 10, 64)
+	require.NoError(t, err)
+	require.Greater(t, msn, open)
+	require.Equal(t, lines(again, "#EXT-X-MEDIA-SEQUENCE:"), lines(again, "#EXT-X-DISCONTINUITY-SEQUENCE:"))
+}
