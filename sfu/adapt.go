@@ -207,13 +207,16 @@ func (s *shard) probe(v *Viewer, now time.Time, span time.Duration) {
 	if rate == 0 {
 		return
 	}
-	i := slices.IndexFunc(v.Slots, func(sl *Slot) bool { return sl.Kind == media.Video && sl.tap != nil && sl.rtxPT != 0 })
+	i := slices.IndexFunc(v.Slots, func(sl *Slot) bool { return sl.Kind == media.Video && sl.carries() && sl.rtxPT != 0 })
 	if i < 0 {
 		return
 	}
 	_, _, media, _ := v.Slots[i].tap.layer.Frames()
 	v.Slots[i].repeat(int((rate - media) * span.Seconds() / 8))
 }
+
+// carries reports whether the slot has begun with the layer of its tap: a waiting one still has the numbering of the last.
+func (sl *Slot) carries() bool { return sl.tap != nil && sl.tap.layer == sl.layer.Load() }
 
 // repeat sends about n bytes of the newest packets once more.
 func (sl *Slot) repeat(n int) {

@@ -23,13 +23,12 @@ type squeeze struct {
 	step  uint32
 }
 
-// join brings a slot onto a layer: from the last keyframe if the ring has one, else at the next.
+// join brings a slot onto a layer: pictures from the last keyframe if the ring has one, else at the next; sound at the next frame.
 func (s *shard) join(sl *Slot, l *Layer) {
 	t := s.tapOf(l)
 	sl.tap = t
-	if l.Track.Kind == media.Audio {
-		sl.start(s.nextSeq(t))
-		t.slots = append(t.slots, sl)
+	if l.Track.Kind == media.Audio { // the next frame will do
+		t.waiting = append(t.waiting, sl)
 		return
 	}
 	l.RequestKeyframe() // a no-op for cameras; others send a fresh picture sooner than the GOP ends
@@ -43,7 +42,7 @@ func (s *shard) join(sl *Slot, l *Layer) {
 		t.waiting = append(t.waiting, sl)
 		return
 	}
-	sl.start(first.FirstSeq)
+	sl.start(first, last)
 	sl.cursor = key
 	sl.allowance = catchupBurst
 	sl.squeeze = sl.squeezeTo(last, t.next-key)
@@ -51,17 +50,6 @@ func (s *shard) join(sl *Slot, l *Layer) {
 	if s.advance(sl) {
 		s.catching = without(s.catching, sl)
 	}
-}
-
-// nextSeq is the layer sequence number that the tap's next frame starts with.
-func (s *shard) nextSeq(t *tap) uint64 {
-	if f := t.layer.ring.At(t.next - 1); f != nil {
-		return f.LastSeq()
-	}
-	if f := t.layer.ring.At(t.next); f != nil {
-		return f.FirstSeq
-	}
-	return t.layer.firstSeq()
 }
 
 // squeezeTo spreads n frames before and including last: 1 ms apart, or less if the slot sent something lately, because
@@ -95,10 +83,13 @@ func (s *shard) advance(sl *Slot) (done bool) {
 			return false
 		}
 		f := t.layer.ring.At(sl.cursor)
-		if f == nil { // a keyframe came and the old GOP went: begin again there
+		if f == nil { // a keyframe came and the old GOP went: begin again there, unless the viewer wants something else by then
 			sl.tap = nil
 			s.stats.Overruns.Add(1)
-			s.mail.put(task{do: func() { s.join(sl, t.layer) }})
+			s.mail.put(task{do: func() {
+				sl.choose()
+				t.drop()
+			}})
 			return true
 		}
 		sl.send(s.batch, []*media.Frame{f})

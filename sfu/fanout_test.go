@@ -42,7 +42,7 @@ func newFanout(t testing.TB, viewers int) *fanout {
 		require.NoError(t, err)
 		v := &Viewer{leg: l, shard: f.shard}
 		sl := &Slot{viewer: v, Kind: media.Video, tap: f.tap, ssrc: uint32(i)}
-		sl.start(0)
+		sl.start(&media.Frame{}, &media.Frame{})
 		f.tap.slots = append(f.tap.slots, sl)
 	}
 	p, err := rtpfmt.New(media.H264)

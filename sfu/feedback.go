@@ -73,7 +73,7 @@ func (v *Viewer) feedback(compound []byte) {
 // consider has the shard choose layers anew, if there is a choice.
 func (v *Viewer) consider() {
 	if v.adaptive.Load() {
-		v.post(v.adapt)
+		v.postFeedback(v.adapt)
 	}
 }
 
@@ -105,7 +105,7 @@ func (v *Viewer) received(rr *rtcp.ReceiverReport) {
 func (v *Viewer) pictureLost(ssrc uint32) {
 	v.report.plis.Add(1)
 	if sl := v.slotBySSRC(ssrc); sl != nil {
-		v.post(sl.repair)
+		v.postFeedback(sl.repair)
 	}
 }
 
@@ -179,7 +179,7 @@ func (v *Viewer) nack(n *rtcp.TransportLayerNack) {
 		}
 	}
 	v.report.nacks.Add(uint64(len(seqs)))
-	v.post(func() { sl.resend(seqs) })
+	v.postFeedback(func() { sl.resend(seqs) })
 }
 
 // resend answers NACKs from the ring, as RTX with fresh sequence numbers; without RTX nothing is repeated, because one SRTP index
@@ -233,8 +233,12 @@ func (s *shard) sendReports(v *Viewer, now time.Time) {
 	var buf [8 * 28]byte
 	out := buf[:0]
 	for _, sl := range v.Slots {
-		if sl.tap == nil || !sl.sentAny || len(out) == cap(out) {
+		if sl.layer.Load() == nil || !sl.sentAny {
 			continue
+		}
+		if len(out) == cap(out) { // a wall's viewer has many
+			v.leg.SealRTCP(s.batch, out)
+			out = buf[:0]
 		}
 		out = sl.appendReport(out, now)
 	}

@@ -50,16 +50,7 @@ func (s *shard) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-s.mail.wake:
-			tasks := s.mail.take(spare)
-			for i, t := range tasks {
-				if t.tap != nil {
-					s.burst(t.tap)
-				} else {
-					t.do()
-				}
-				tasks[i] = task{}
-			}
-			spare = tasks
+			spare = s.work(s.mail.take(spare))
 		case <-catchup.C:
 			s.catchUp()
 		case now := <-reports.C:
@@ -71,6 +62,19 @@ func (s *shard) run(ctx context.Context) {
 			catchup.Reset(catchupTick)
 		}
 	}
+}
+
+// work does the tasks in order and gives back their slice, emptied of what they held.
+func (s *shard) work(tasks []task) []task {
+	for i, t := range tasks {
+		if t.tap != nil {
+			s.burst(t.tap)
+		} else {
+			t.do()
+		}
+		tasks[i] = task{}
+	}
+	return tasks
 }
 
 // tap is where a layer meets a shard: the slots that get the layer.
@@ -147,7 +151,7 @@ func (t *tap) admit(frames []*media.Frame) {
 		return
 	}
 	for _, sl := range t.waiting {
-		sl.start(frames[i].FirstSeq)
+		sl.start(frames[i], frames[i])
 		sl.send(t.shard.batch, frames[i:])
 		t.slots = append(t.slots, sl)
 	}

@@ -87,13 +87,16 @@ func (sl *Slot) timestamp(f *media.Frame) uint32 {
 	return uint32(f.PTS) + sl.tsOffset
 }
 
-// start begins a stay on the tap's layer with the layer's packet seq.
-func (sl *Slot) start(seq uint64) {
+// start begins a stay on the tap's layer with its frame first; newest is the one that the viewer is brought up to.
+func (sl *Slot) start(first, newest *media.Frame) {
 	l := sl.tap.layer
 	p := sl.offer.Codecs[l.Codec]
 	sl.pt, sl.rtxPT = p.PT, p.RTX
 	sl.clockRate = p.ClockRate
-	sl.numbers.Switch(l, seq)
+	if sl.sentAny && sl.layer.Load() != l {
+		sl.align(newest)
+	}
+	sl.numbers.Switch(l, first.FirstSeq)
 	sl.squeeze = squeeze{}
 	sl.layer.Store(l)
 }
@@ -112,6 +115,9 @@ func (sl *Slot) bind(st *Stream, label string) {
 		sl.leave()
 		sl.releaseAll()
 		sl.auto = ""
+	}
+	if sl.viewer.leg.Dead.Load() {
+		st = nil // what Closed has let go stays so
 	}
 	sl.stream, sl.want = st, label
 	if st != nil && !st.remember(sl) {
@@ -159,15 +165,15 @@ func (sl *Slot) choose() {
 	}
 	sl.leave()
 	if l != nil {
-		sl.align(l)
 		sl.viewer.shard.join(sl, l)
 	}
 }
 
-// accepts reports whether the viewer can take such a layer here: its offer has the codec, and no browser plays pictures out of order.
+// accepts reports whether the viewer can take such a layer here: its offer has the codec at the same clock, and no browser plays pictures out of
+// order.
 func (sl *Slot) accepts(c *media.Config) bool {
-	_, ok := sl.offer.Codecs[c.Codec]
-	return ok && !c.BFrames
+	p, ok := sl.offer.Codecs[c.Codec]
+	return ok && p.ClockRate == c.ClockRate && !c.BFrames
 }
 
 // fallback is what to convert to for this slot: what every browser takes.
@@ -178,16 +184,14 @@ func (sl *Slot) fallback() media.Codec {
 	return media.H264
 }
 
+// longestPause that timestamps show: a quarter of their range at 90 kHz, so that after any pause they are still seen to grow.
+const longestPause = 3 * time.Hour
+
 // align keeps timestamps growing when the slot moves to a layer of another timeline.
-func (sl *Slot) align(l *Layer) {
-	f := l.ring.Latest()
-	if !sl.sentAny || f == nil {
-		return
-	}
-	rate := sl.clockRate
-	passed := uint32(timeline.Ticks(time.Since(sl.lastSent), rate))
-	if ahead := int32(uint32(f.PTS) + sl.tsOffset - sl.lastTS); ahead <= 0 || ahead > int32(passed)+int32(rate) {
-		sl.tsOffset = sl.lastTS + max(passed, 1) - uint32(f.PTS)
+func (sl *Slot) align(f *media.Frame) {
+	passed := int32(timeline.Ticks(min(time.Since(sl.lastSent), longestPause), sl.clockRate))
+	if ahead := int32(uint32(f.PTS) + sl.tsOffset - sl.lastTS); ahead <= 0 || ahead > passed+int32(sl.clockRate) {
+		sl.tsOffset = sl.lastTS + uint32(max(passed, 1)) - uint32(f.PTS)
 	}
 }
 

@@ -62,8 +62,6 @@ func (l *Layer) Ring() *ring.Ring { return l.ring }
 // Config in force.
 func (l *Layer) Config() *media.Config { return l.config.Load() }
 
-func (l *Layer) firstSeq() uint64 { return l.Track.Stream.sfu.cfg.FirstSeq }
-
 // Frames and bytes written so far, and the rate over the last seconds in bits a second.
 func (l *Layer) Frames() (frames, bytes uint64, bitrate float64, fps float64) {
 	bitrate, fps = l.rate.read()

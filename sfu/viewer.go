@@ -38,7 +38,8 @@ type Viewer struct {
 	ready  atomic.Bool
 	report report
 
-	adaptive atomic.Bool // some slot has a choice of layers
+	adaptive atomic.Bool  // some slot has a choice of layers
+	waiting  atomic.Int32 // feedback in the shard's mailbox
 
 	// The shard's own.
 	budget     estimator
@@ -158,6 +159,22 @@ func (v *Viewer) post(do func()) {
 	}
 }
 
+// maxFeedback is how many messages of a viewer may wait for its shard: browsers send some ten a second, a burst of loss makes more. What exceeds it is dropped: a shard that
+// is late has all the newer news.
+const maxFeedback = 64
+
+// postFeedback is post for what a peer can cause as often as it likes.
+func (v *Viewer) postFeedback(do func()) {
+	if v.waiting.Add(1) > maxFeedback {
+		v.waiting.Add(-1)
+		return
+	}
+	v.post(func() {
+		v.waiting.Add(-1)
+		do()
+	})
+}
+
 func (v *Viewer) streamGone() { go v.leg.Close(ErrStreamGone) } // Close calls back; the shard must not wait
 
 // viewerLeg is the viewer as its leg sees it.
@@ -168,10 +185,10 @@ func (vl *viewerLeg) Ready(l *leg.Leg) {
 	v := (*Viewer)(vl)
 	s := v.sfu.shards[l.Shard()]
 	v.mu.Lock()
+	defer v.mu.Unlock() // until this is in the mailbox: what others post comes after it
 	v.shard = s
 	pending := v.pending
 	v.pending = nil
-	v.mu.Unlock()
 	s.mail.put(task{do: func() {
 		s.viewers[v] = struct{}{}
 		s.stats.Viewers.Add(1)
