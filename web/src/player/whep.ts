@@ -112,15 +112,15 @@ export class WHEP implements Transport {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#timer);
-    this.#opening.pc.close();
-    this.#delete();
+    // In this order: the server forgets a session whose connection is closed, and knows nothing to delete then.
+    void Promise.race([this.#delete(), new Promise((r) => setTimeout(r, 500))]).then(() => this.#opening.pc.close());
   }
 
   /** keepalive lets it go out while the page is left. */
-  #delete(): void {
-    if (!this.#session) return;
-    fetch(this.#session, { method: 'DELETE', headers: this.#auth(), keepalive: true }).catch(() => undefined);
+  async #delete(): Promise<void> {
+    const session = this.#session;
     this.#session = null;
+    if (session) await fetch(session, { method: 'DELETE', headers: this.#auth(), keepalive: true }).catch(() => undefined);
   }
 }
 
