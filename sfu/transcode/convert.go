@@ -79,16 +79,26 @@ type arguments func(first *media.Frame, live time.Duration) []string
 // run has one child after the other convert.
 func (c *Converter) run(ctx context.Context, from *sfu.Layer, to []*sfu.Writer, args arguments) error {
 	r := follow(from)
-	for {
+	for brief := 0; ; {
+		began := time.Now()
 		err := c.stay(ctx, r, to, args)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if !errors.Is(err, errChanged) {
+		if time.Since(began) > time.Second {
+			brief = 0
+		} else {
+			brief++
+		}
+		if !errors.Is(err, errChanged) || brief == maxBrief {
 			return err
 		}
 	}
 }
+
+// maxBrief is how many children in a row may live for less than a second because their source changed: one that changes all the time, such as
+// a file that is published faster than it plays, must not cost a process for each of its frames.
+const maxBrief = 4
 
 // stay is the life of one child: one configuration of the source, without a jump.
 func (c *Converter) stay(ctx context.Context, r *follower, to []*sfu.Writer, args arguments) error {
