@@ -92,6 +92,7 @@ type Session struct {
 	media  *sfu.Session
 	clock  *rtpclock.Session
 	inputs []*input
+	voice  voice
 	tasks  sync.WaitGroup
 	timer  *time.Timer
 	ready  chan struct{} // closed when all of the above is set
@@ -176,7 +177,9 @@ func register(m *webrtc.MediaEngine, kind webrtc.RTPCodecType, src *source) erro
 		}
 	}
 	extensions := []string{sdp.TransportCCURI, sdp.SDESMidURI}
-	if kind == webrtc.RTPCodecTypeVideo {
+	if kind == webrtc.RTPCodecTypeAudio {
+		extensions = append(extensions, sdp.AudioLevelURI)
+	} else {
 		extensions = append(extensions, sdp.SDESRTPStreamIDURI, sdp.SDESRepairRTPStreamIDURI)
 	}
 	for _, uri := range extensions {
@@ -299,7 +302,8 @@ func (p *Session) track(t *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
 	if p.ended {
 		return
 	}
-	p.tasks.Go(func() { p.read(t, in, clock) })
+	level := levelExtension(r)
+	p.tasks.Go(func() { p.read(t, in, clock, level) })
 	p.tasks.Go(func() { readReports(t, r, clock) })
 }
 
@@ -320,7 +324,7 @@ func (p *Session) claim(t *webrtc.TrackRemote) *input {
 }
 
 // read moves packets from the track to the stream until the connection ends.
-func (p *Session) read(t *webrtc.TrackRemote, in *input, clock *rtpclock.Track) {
+func (p *Session) read(t *webrtc.TrackRemote, in *input, clock *rtpclock.Track, level uint8) {
 	order := reorder.Buffer{Wait: audioWait}
 	if in.source.kind == media.Video {
 		order.Wait = videoWait
@@ -336,6 +340,12 @@ func (p *Session) read(t *webrtc.TrackRemote, in *input, clock *rtpclock.Track) 
 			continue
 		}
 		now := time.Now()
+		if in.source.kind == media.Audio {
+			p.voice.hear(pkt, level, now)
+			if p.voice.silent.Load() {
+				pkt.Payload = silence(in.source.codec, pkt.Payload)
+			}
+		}
 		for _, o := range order.Push(pkt, now) {
 			if o.Lost {
 				receiver.Lose()
