@@ -147,12 +147,12 @@ func (b *Bridge) packager(st *sfu.Stream) *packager {
 	}
 	p = newPackager(&b.cfg, st, b.numbers[st])
 	b.packagers[st] = p
-	b.tasks.Go(func() { b.package1(p) })
+	b.tasks.Go(func() { b.keep(p) })
 	return p
 }
 
-// package1 runs one packager and forgets it.
-func (b *Bridge) package1(p *packager) {
+// keep runs one packager and forgets it.
+func (b *Bridge) keep(p *packager) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
 	if b.cfg.Recordings != "" {

@@ -140,7 +140,7 @@ func (l *listing) body(b []byte, listed []*segment, init int) []byte {
 	}
 	parts := 3 * l.plan.targetDuration() // older ones are taken away (section 6.2.2)
 	for _, s := range listed {
-		b = l.head1(b, s, &init)
+		b = l.before(b, s, &init)
 		if left -= s.duration; left < parts {
 			b = append(b, s.partLines...)
 		}
@@ -150,14 +150,14 @@ func (l *listing) body(b []byte, listed []*segment, init int) []byte {
 		return append(b, "#EXT-X-ENDLIST\n"...)
 	}
 	if s := l.r.open; s != nil && len(s.parts) > 0 {
-		b = append(l.head1(b, s, &init), s.partLines...)
+		b = append(l.before(b, s, &init), s.partLines...)
 	}
 	b = append(append(append(b, `#EXT-X-PRELOAD-HINT:TYPE=PART,URI="`...), l.hint...), "\"\n"...)
 	return append(b, l.reports...)
 }
 
-// head1 writes what stands before a segment's parts.
-func (l *listing) head1(b []byte, s *segment, init *int) []byte {
+// before writes what stands before a segment's parts.
+func (l *listing) before(b []byte, s *segment, init *int) []byte {
 	if s.cut {
 		b = append(b, "#EXT-X-DISCONTINUITY\n"...)
 	}

@@ -131,7 +131,7 @@ func (r *recorder) take(g *generation) error {
 			}
 		}
 		done := true
-		for i, v := range g.views[:len(r.at)] {
+		for i, v := range forDisk(g)[:len(r.at)] {
 			ended, err := r.track(i, v)
 			if err != nil {
 				return err
@@ -144,6 +144,15 @@ func (r *recorder) take(g *generation) error {
 		r.next = r.until
 		r.close()
 	}
+}
+
+// forDisk are the views that are recorded: the best pictures and the sound. Rungs can be made again.
+func forDisk(g *generation) []*view {
+	views := g.views[:1:1]
+	if s := g.sound(); s != nil {
+		views = append(views, s)
+	}
+	return views
 }
 
 // begin opens a take at the first segment from next on that has something to show; false if there is none yet.
@@ -163,7 +172,7 @@ func (r *recorder) begin(g *generation) (bool, error) {
 	}
 	h := archive.Header{Started: time.Unix(0, first.wall), Target: g.plan.target}
 	r.at, r.first, r.until, r.init = nil, first.msn, 0, first.init
-	for _, v := range g.views {
+	for _, v := range forDisk(g) {
 		s := v.segment(first.msn)
 		if s == nil {
 			return false, nil // a follower comes to it soon

@@ -51,15 +51,15 @@ func (t *Take) readIndex(k *Track) ([]Segment, error) {
 		segments, end, at = append(segments, s), s.Offset+s.Size, s.End()
 	}
 	if size > end {
-		if s, ok := recover1(f, end, size, k.Rate, at); ok {
+		if s, ok := findTail(f, end, size, k.Rate, at); ok {
 			segments = append(segments, s)
 		}
 	}
 	return segments, nil
 }
 
-// recover1 finds the whole chunks of a segment that was never closed.
-func recover1(f *os.File, from, to int64, rate int, at time.Time) (Segment, bool) {
+// findTail finds the whole chunks of a segment that was never closed.
+func findTail(f *os.File, from, to int64, rate int, at time.Time) (Segment, bool) {
 	tail := make([]byte, to-from)
 	if _, err := f.ReadAt(tail, from); err != nil {
 		return Segment{}, false
