@@ -20,7 +20,7 @@ type Moderation struct {
 // shortest is for how long somebody who is just put out stays out, so that the client's reconnecting does not undo it.
 const shortest = 10 * time.Second
 
-// Mute keeps somebody quiet.
+// Mute keeps somebody quiet: nothing that they write is taken, and nothing that they say is heard.
 func (h *Hub) Mute(ctx context.Context, d Moderation) error { return h.sanction(ctx, d, cluster.Mute) }
 
 // Remove puts somebody out and keeps them out.
@@ -124,6 +124,7 @@ func (r *Room) enforce() {
 		}
 		r.tellMute(m, false)
 	}
+	r.silence()
 }
 
 // tellMute tells a member when it has become muted, for another time, or is so no longer. Quiet only notes it.

@@ -61,6 +61,8 @@ type Room struct {
 	told       int // count as last told
 	toldAt     time.Time
 	rules      Rules
+	speakers   speakers
+	listening  <-chan time.Time // the next look at them; nil while nobody publishes
 }
 
 func newRoom(h *Hub, name id.Stream) *Room {
@@ -106,6 +108,8 @@ func (r *Room) run() {
 			r.flush()
 		case <-tick.C:
 			r.tellCount()
+		case <-r.listening:
+			r.hear()
 		case <-rules:
 			rules = d.Rules.Changed()
 			r.tellRules()
@@ -187,7 +191,7 @@ func (r *Room) admit(m *Member, from *Resume, answer func(Joined)) {
 	r.flush()
 	r.members[m] = struct{}{}
 	r.tally(m, 1)
-	j := Joined{Room: r.name, Rules: r.rules, Can: m.Can, People: r.toldOf(), Streams: r.streams()}
+	j := Joined{Room: r.name, Rules: r.rules, Can: m.Can, People: r.toldOf(), Streams: r.streams(), Speakers: r.speakers.told}
 	r.history(&j, from)
 	j.Count = r.count()
 	if len(r.members) == 1 {

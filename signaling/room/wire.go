@@ -64,6 +64,7 @@ type Joined struct {
 	Count    int                `json:"count"`
 	People   []Person           `json:"people"`
 	Streams  []Published        `json:"streams"`
+	Speakers []string           `json:"speakers,omitempty"`
 	Rules    Rules              `json:"rules"`
 	Can      Can                `json:"can"`
 }
@@ -100,6 +101,12 @@ type streamsFrame struct {
 	Added   []Published `json:"added,omitempty"`
 	Changed []Published `json:"changed,omitempty"`
 	Removed []id.Stream `json:"removed,omitempty"`
+}
+
+type speakersFrame struct {
+	T     string    `json:"t"`
+	Room  id.Stream `json:"room"`
+	Users []string  `json:"users"` // the loudest first
 }
 
 type sanctionFrame struct {

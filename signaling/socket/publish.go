@@ -161,7 +161,7 @@ func (p *publisher) begin(r *request, permit *ingest.Permit, offer string) error
 	c.log.Info("publisher came", "stream", p.stream.Name, "protocol", "socket", "from", c.request.RemoteAddr)
 	c.reply(r, "publishing", publishing{p.stream.Name, p.source, s.Answer})
 	if p.claim != nil {
-		p.claim.Live(p.source, p.stream.Track(media.Audio) != nil, p.stream.Track(media.Video) != nil)
+		p.claim.Live(p.source, p.stream.Track(media.Audio) != nil, p.stream.Track(media.Video) != nil, s)
 	}
 	return nil
 }
