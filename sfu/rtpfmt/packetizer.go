@@ -16,6 +16,10 @@ import (
 // below the 1,280 bytes that every IPv6 path carries (RFC 8200 section 5).
 const MaxPayload = 1200 - media.HeaderLen
 
+// maxSound is the largest audio frame that is sent. It goes as one datagram, whatever the path makes of it: Opus has 1,275 bytes at most for 20 ms (RFC 6716
+// section 3.2.1), cameras' G.711 comes in up to half a second. What is larger is none, but its publisher may say so.
+const maxSound = 8 << 10
+
 // Packetizer cuts the frames of one layer. The layer's writer owns it.
 type Packetizer struct {
 	codec media.Codec
@@ -48,7 +52,11 @@ func (p *Packetizer) Packets(units [][]byte) []media.Packet {
 	case media.AV1:
 		s.addAll(p.av1.Payload(MaxPayload, obuStream(units)))
 	default:
-		s.addAll(units)
+		for _, u := range units {
+			if len(u) <= maxSound {
+				s.add(u)
+			}
+		}
 		return s.packets
 	}
 	if n := len(s.packets); n > 0 {

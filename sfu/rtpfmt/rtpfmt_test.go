@@ -112,6 +112,16 @@ func TestEqualFragments(t *testing.T) {
 	}
 }
 
+// TestSoundIsBounded: RTMP lets a publisher call ten megabytes an audio frame; no datagram has more than 64 kB.
+func TestSoundIsBounded(t *testing.T) {
+	for _, c := range []media.Codec{media.Opus, media.PCMU, media.PCMA} {
+		p, err := New(c)
+		require.NoError(t, err)
+		require.Empty(t, p.Packets([][]byte{make([]byte, 10<<20)}), c)
+		require.Len(t, p.Packets([][]byte{make([]byte, 4000)}), 1, c)
+	}
+}
+
 func TestAudioHasNoMarker(t *testing.T) {
 	p, _ := New(media.Opus)
 	packets := p.Packets([][]byte{{0xfc, 1, 2}})
