@@ -57,10 +57,7 @@ func (sl *Slot) rungs() (all []rung) {
 		return nil
 	}
 	now, hasLow := time.Now(), false
-	for i, l := range t.Layers() {
-		if !sl.accepts(l.Config()) || i > 0 && !l.flows(now) {
-			continue
-		}
+	for _, l := range sl.candidates(t, now) {
 		_, _, rate, _ := l.Frames()
 		all = append(all, rung{l.Label, cmp.Or(rate, unknownRate)})
 		hasLow = hasLow || l.Label == LowLabel
@@ -76,6 +73,27 @@ func (sl *Slot) rungs() (all []rung) {
 		all = all[:1]
 	}
 	return all
+}
+
+// candidates are the layers that the slot could get, best first: those that flow; if none does, the one that it has, so that its last picture stays, or
+// the best.
+func (sl *Slot) candidates(t *Track, now time.Time) []*Layer {
+	var flowing, quiet []*Layer
+	for _, l := range t.Layers() {
+		switch {
+		case !sl.accepts(l.Config()):
+		case l.flows(now):
+			flowing = append(flowing, l)
+		case l == sl.layer.Load():
+			quiet = slices.Insert(quiet, 0, l)
+		default:
+			quiet = append(quiet, l)
+		}
+	}
+	if len(flowing) > 0 || len(quiet) == 0 {
+		return flowing
+	}
+	return quiet[:1]
 }
 
 // adapt takes the newest feedback into account. It runs on the viewer's shard.

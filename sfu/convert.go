@@ -106,16 +106,19 @@ func (st *Stream) convert() {
 	for _, c := range ended {
 		c.cancel()
 		for _, l := range c.to {
-			st.dropLayerLocked(l)
+			st.dropLayersLocked(l.Track.Kind, func(x *Layer) bool { return x == l })
 		}
 	}
 	if changed {
 		st.notifyLocked()
 	}
-	slots := st.slotsLocked()
+	slots, none := st.slotsLocked(), len(st.conversions) == 0
 	st.mu.Unlock()
 	for _, c := range started {
 		st.runConversion(c)
+	}
+	if none {
+		st.converts()
 	}
 	if changed {
 		for _, sl := range slots {
@@ -183,7 +186,7 @@ func (st *Stream) runConversion(c *conversion) {
 				err = errors.New("it ended by itself")
 			}
 			log.Warn("conversion failed", "error", err, "again", delay)
-			if failures == convertPark {
+			if failures == convertPark && st.Status().State == Live {
 				st.setState(Degraded, ReasonConvert, fmt.Sprintf("converting %v to %v fails: %v", c.from.Codec, c, err))
 			}
 			select {
@@ -240,13 +243,27 @@ func (st *Stream) showLayer(l *Layer) {
 	st.sfu.cfg.Changed(st)
 }
 
-func (st *Stream) dropLayerLocked(l *Layer) {
-	t := st.tracks[l.Track.Kind]
+// dropLayersLocked removes layers from a track, and the track with its last one.
+func (st *Stream) dropLayersLocked(k media.Kind, gone func(*Layer) bool) {
+	t := st.tracks[k]
 	if t == nil {
 		return
 	}
-	layers := slices.DeleteFunc(slices.Clone(t.Layers()), func(x *Layer) bool { return x == l })
+	layers := slices.DeleteFunc(slices.Clone(t.Layers()), gone)
 	t.layers.Store(&layers)
+	if len(layers) == 0 {
+		st.tracks[k] = nil
+	}
+}
+
+// converts tells that a conversion has made its first frame, or that there is none any more: those that failed before are forgiven.
+func (st *Stream) converts() {
+	st.mu.Lock()
+	failed := st.state == Degraded && st.reason == ReasonConvert
+	st.mu.Unlock()
+	if failed {
+		st.setState(Live, NoReason, "")
+	}
 }
 
 func (st *Stream) slotsLocked() []*Slot {

@@ -62,8 +62,15 @@ func (st *Stream) startFeed(part Part, inputs []string) {
 	ctx, cancel := context.WithCancel(st.sfu.ctx)
 	f := &Feed{Stream: st, part: part, inputs: inputs, cancel: cancel, done: make(chan struct{}), active: -1}
 	st.mu.Lock()
-	st.feeds = append(st.feeds, f)
+	ended := st.ended
+	if !ended {
+		st.feeds = append(st.feeds, f)
+	}
 	st.mu.Unlock()
+	if ended { // removed meanwhile
+		cancel()
+		return
+	}
 	st.sfu.tasks.Go(func() {
 		defer close(f.done)
 		f.supervise(ctx)
@@ -186,9 +193,7 @@ func (f *Feed) endWithoutDemand(ctx context.Context, cancel context.CancelCauseF
 		}
 		var expire <-chan time.Time
 		if again > 0 {
-			t := time.NewTimer(again)
-			defer t.Stop()
-			expire = t.C
+			expire = time.After(again)
 		}
 		select {
 		case <-changed:

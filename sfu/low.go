@@ -80,13 +80,3 @@ func (st *Stream) lowWanted(now time.Time) (ok, watched bool, again time.Duratio
 	}
 	return false, false, 0
 }
-
-// dropPartLocked removes a part's layers from the video track.
-func (st *Stream) dropPartLocked(p Part) {
-	t := st.tracks[media.Video]
-	if t == nil {
-		return
-	}
-	layers := slices.DeleteFunc(slices.Clone(t.Layers()), func(l *Layer) bool { return l.part == p && !l.Converted })
-	t.layers.Store(&layers)
-}

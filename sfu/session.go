@@ -186,7 +186,7 @@ func (s *Session) Close(reason error) {
 			}
 		}
 		if part == LowPart {
-			st.dropPartLocked(part)
+			st.dropLayersLocked(media.Video, func(l *Layer) bool { return l.part == part && !l.Converted })
 		}
 	}
 	slots := st.slotsLocked()
@@ -266,13 +266,7 @@ func (w *Writer) Write(u Unit) error {
 	} else {
 		u.DTS = w.parser.DTS(parts, u.PTS)
 	}
-	at := w.place(u)
-	cfg := w.parser.Config()
-	changed := w.layer.config.Swap(cfg) != cfg && !w.fresh
-	f := &media.Frame{
-		PTS: at.PTS, DTS: at.DTS, Server: at.Server.UnixNano(),
-		Keyframe: key, Discontinuity: at.Jump || w.jumped, Config: cfg, Units: parts,
-	}
+	f := &media.Frame{Keyframe: key, Discontinuity: w.jumped, Config: w.parser.Config(), Units: parts}
 	if !u.Capture.IsZero() {
 		f.Capture = u.Capture.UnixNano()
 	}
@@ -283,17 +277,39 @@ func (w *Writer) Write(u Unit) error {
 		f.Packets = w.packetizer.Packets(parts)
 	}
 	first := w.fresh
-	w.fresh, w.jumped = false, false
-	w.layer.append(f)
+	changed, err := w.publish(f, u)
+	if err != nil {
+		return err
+	}
+	st := w.layer.Track.Stream
 	if w.session != nil {
-		w.session.wrote(u.Arrival, first, w.layer)
+		w.session.wrote(u.Arrival, first, changed, w.layer)
 	} else if first {
-		w.layer.Track.Stream.showLayer(w.layer)
+		st.showLayer(w.layer)
+		st.converts()
 	}
 	if changed { // other readers may be able to take it now, or no longer
-		w.layer.Track.Stream.reconfigured()
+		st.reconfigured()
 	}
 	return nil
+}
+
+// publish puts a frame on the timeline and into the layer's ring. changed says that readers may choose differently by its configuration.
+func (w *Writer) publish(f *media.Frame, u Unit) (changed bool, err error) {
+	l := w.layer
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if w.session != nil && w.session.closed.Load() {
+		return false, ErrTakenOver
+	}
+	at := w.place(u)
+	f.PTS, f.DTS, f.Server = at.PTS, at.DTS, at.Server.UnixNano()
+	f.Discontinuity = f.Discontinuity || at.Jump
+	old := l.config.Swap(f.Config)
+	changed = old != f.Config && (!w.fresh || old.BFrames != f.Config.BFrames)
+	w.fresh, w.jumped = false, false
+	l.append(f)
+	return changed, nil
 }
 
 // place puts a unit on the stream's timeline.
@@ -336,14 +352,14 @@ func (st *Stream) reconfigured() {
 func (w *Writer) Session() *Session { return w.session }
 
 // wrote notes a frame and makes the stream live with the first picture, or the first sound of a stream without pictures.
-func (s *Session) wrote(now time.Time, first bool, l *Layer) {
+func (s *Session) wrote(now time.Time, first, changed bool, l *Layer) {
 	s.last.Store(now.UnixNano())
 	st := s.stream
 	st.mu.Lock()
 	live := st.state == Live || st.state == Degraded
 	hasVideo := st.tracks[media.Video] != nil
 	st.mu.Unlock()
-	if l.Converted || s.opts.Part != MainPart || live && !first || hasVideo && l.Track.Kind != media.Video {
+	if l.Converted || s.opts.Part != MainPart || live && !first && !changed || hasVideo && l.Track.Kind != media.Video {
 		if first && s.opts.Part == LowPart {
 			st.reconfigured() // there is one more layer to choose
 		}
@@ -358,7 +374,7 @@ func (s *Session) wrote(now time.Time, first bool, l *Layer) {
 			return
 		}
 	}
-	if !live {
+	if !live || changed {
 		st.setState(Live, NoReason, "")
 	}
 }

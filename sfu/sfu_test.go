@@ -3,8 +3,11 @@ package sfu_test
 import (
 	"context"
 	"errors"
+	"net/url"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -261,4 +264,107 @@ func TestOfferErrors(t *testing.T) {
 			require.True(t, strings.Contains(err.Error(), c.want), err)
 		})
 	}
+}
+
+// TestSoundAloneGoesLive: also when the stream had pictures before, which were converted for somebody.
+func TestSoundAloneGoesLive(t *testing.T) {
+	s := node(t, func(c *sfu.Config) { c.Converter = idleConverter{} })
+	st := s.Declare("cam", sfu.Spec{})
+	src := publish(t, st, "coast")
+	src.write(1)
+	release := st.Require(media.Video, media.VP8, func(c *media.Config) bool { return c.Codec == media.VP8 })
+	defer release()
+	eventually(t, func() bool { return len(st.Track(media.Video).Layers()) == 2 }, "nothing converted")
+	src.session.Close(errors.New("gone"))
+	_, writers, err := st.Begin(sfu.SessionOptions{Tracks: []sfu.TrackSpec{{Config: media.Config{Codec: media.Opus, ClockRate: 48000}}}, Pushed: true})
+	require.NoError(t, err)
+	require.NoError(t, writers[0].Write(sfu.Unit{Parts: [][]byte{{1, 2}}, Arrival: time.Now()}))
+	require.Equal(t, sfu.Live, st.Status().State)
+	require.Nil(t, st.Track(media.Video))
+}
+
+// idleConverter converts one picture, whatever it is, and waits.
+type idleConverter struct{}
+
+func (idleConverter) CanConvert(*media.Config, media.Codec) error { return nil }
+func (idleConverter) Convert(ctx context.Context, _ *sfu.Layer, to *sfu.Writer) error {
+	err := to.Write(sfu.Unit{Parts: [][]byte{{0x10, 0, 0, 0x9d, 0x01, 0x2a, 16, 0, 16, 0}}, Arrival: time.Now()})
+	<-ctx.Done()
+	return err
+}
+func (idleConverter) Ladder(ctx context.Context, _ *sfu.Layer, _ []*sfu.Writer) error {
+	<-ctx.Done()
+	return nil
+}
+
+// TestPicturesInOrderAgain: a publisher turns B-frames off and comes back; those who could not be shown the stream are shown it.
+func TestPicturesInOrderAgain(t *testing.T) {
+	s := node(t, nil)
+	st := s.Declare("cam", sfu.Spec{})
+	src := publish(t, st, "bframes")
+	src.write(1)
+	src.pts += 7200
+	src.write(1)
+	src.pts -= 7200
+	src.write(1)
+	require.Equal(t, sfu.Degraded, st.Status().State)
+	check := &mediatest.Checker{Kind: "video"}
+	watch(t, s, st, peer.Config{Verify: 1, OnPacket: check.Packet})
+	src.session.Close(errors.New("gone"))
+	src = publish(t, st, "coast")
+	src.show(check, 30)
+	require.NoError(t, check.Err())
+}
+
+// TestTakeoverHasOneWriter: the publisher who is replaced may be in the middle of a picture.
+func TestTakeoverHasOneWriter(t *testing.T) {
+	s := node(t, nil)
+	st := s.Declare("cam", sfu.Spec{})
+	first := publish(t, st, "coast")
+	first.write(1)
+	ring := st.Track(media.Video).Layers()[0].Ring()
+	for range 20 {
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for first.writer.Write(sfu.Unit{Parts: first.clip[0], Arrival: time.Now()}) == nil {
+			}
+		}()
+		session, writers, err := st.Begin(sfu.SessionOptions{Tracks: []sfu.TrackSpec{{Config: h264}}, Pushed: true, Takeover: true})
+		require.NoError(t, err)
+		second := &source{t: t, session: session, writer: writers[0], clip: first.clip}
+		second.write(20)
+		<-ended
+		first = second
+	}
+	seq := ring.At(ring.Tail()).FirstSeq
+	for n := ring.Tail(); n < ring.Next(); n++ {
+		require.Equal(t, seq, ring.At(n).FirstSeq, "frame %d", n)
+		seq = ring.At(n).LastSeq()
+	}
+}
+
+// TestRemovedStreamsPullNothing: a declaration may come while the stream is removed.
+func TestRemovedStreamsPullNothing(t *testing.T) {
+	var pulls atomic.Int64
+	s := node(t, func(c *sfu.Config) {
+		c.Pullers = map[string]sfu.Puller{"test": func(ctx context.Context, _ *url.URL, _ *sfu.Feed) error {
+			pulls.Add(1)
+			defer pulls.Add(-1)
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+	})
+	for range 200 {
+		var both sync.WaitGroup
+		both.Go(func() { s.Declare("cam", sfu.Spec{Inputs: []sfu.Input{{High: "test://1"}}}) })
+		both.Go(func() { s.Declare("cam", sfu.Spec{Inputs: []sfu.Input{{High: "test://2"}}}) })
+		both.Go(func() { s.Remove("cam") })
+		both.Wait()
+		if st, ok := s.Stream("cam"); ok {
+			require.LessOrEqual(t, len(st.Status().Feeds), 1)
+		}
+		s.Remove("cam")
+	}
+	eventually(t, func() bool { return pulls.Load() == 0 }, "removed streams are pulled")
 }

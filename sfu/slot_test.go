@@ -194,6 +194,36 @@ func TestLateCallsLeaveNothing(t *testing.T) {
 	require.Nil(t, v.Slots[0].stream)
 }
 
+// TestLayerThatStoppedIsLeft: for one that flows; a viewer whose stream stops altogether keeps the layer that it had, instead of an older picture of another.
+func TestLayerThatStoppedIsLeft(t *testing.T) {
+	p := newPlane(t)
+	st := newStream(p.SFU, "cam")
+	high, low := p.layer(st, "high", avc), p.layer(st, "low", avc)
+	v := p.viewer(t)
+	sl := v.Slots[0]
+	old := time.Now().Add(-time.Minute).UnixNano()
+	on := func(l *Layer) {
+		t.Helper()
+		st.checkFlow(time.Now())
+		p.settle()
+		require.True(t, sl.Layer() == l, "on another layer")
+	}
+	show(high, 0, true, 1)
+	show(low, 0, true, 1)
+	sl.Bind(st, "")
+	p.settle()
+	on(high)
+	stop := func(l *Layer) { l.ring.Latest().Server = old }
+	stop(high)
+	on(low)
+	stop(low)
+	on(low)
+	show(low, 7200, true, 1)
+	on(low)
+	show(high, 7200, true, 1)
+	on(high)
+}
+
 // TestFeedbackIsBounded: a viewer who floods its shard with feedback fills neither memory nor the mailbox.
 func TestFeedbackIsBounded(t *testing.T) {
 	p := newPlane(t)

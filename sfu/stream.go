@@ -50,6 +50,8 @@ type Stream struct {
 	line *timeline.Timeline
 	flow uint32 // layers that flow, a bit each; the watchdog's own
 
+	declaring sync.Mutex // held over all of apply: its feeds are of one spec
+
 	mu          sync.Mutex // guards what follows; not held over calls elsewhere
 	spec        Spec
 	feeds       []*Feed
@@ -265,6 +267,8 @@ func (st *Stream) setState(s State, r Reason, message string) {
 
 // apply brings the stream to a spec: feeds whose URLs stay the same go on.
 func (st *Stream) apply(spec Spec) {
+	st.declaring.Lock()
+	defer st.declaring.Unlock()
 	if spec.Demand && spec.Idle == 0 {
 		spec.Idle = 30 * time.Second
 	}

@@ -33,8 +33,11 @@ type Layer struct {
 	Converted bool // made here from another layer, for those who cannot take that
 	rung      int  // of a ladder, from 1, the largest; 0 for others
 
-	part   Part
-	ring   *ring.Ring
+	part Part
+	ring *ring.Ring
+	// writing is held while a frame is appended: a publisher who is replaced may be in the middle of one when the next begins. Else nobody waits.
+	writing sync.Mutex
+
 	config atomic.Pointer[media.Config]
 	taps   []atomic.Pointer[tap] // by shard
 
