@@ -1,13 +1,13 @@
 /**
  * The first step of watching by WebRTC: a PeerConnection and its offer on the way to the server (WHEP). It is a module of
- * its own because pages inline it into their head: nothing else has to be loaded before the offer goes out.
+ * its own because pages inline it into their head: nothing else has to be loaded before pictures come.
  */
 export interface Opening {
   url: string;
   pc: RTCPeerConnection;
   /** What the tracks arrive on. */
   media: MediaStream;
-  /** Resolves when the local description is set and the server has answered. */
+  /** Resolves when the server has answered; an answer in the affirmative is in force by then. Rejects with a TypeError if it was not reached. */
   answer: Promise<Response>;
 }
 
@@ -33,5 +33,6 @@ async function send(url: string, pc: RTCPeerConnection, token?: string | null): 
     fetch(url, { method: 'POST', headers, body: offer.sdp }),
     pc.setLocalDescription(offer),
   ]);
+  if (answer.ok && pc.signalingState !== 'closed') await pc.setRemoteDescription({ type: 'answer', sdp: await answer.clone().text() });
   return answer;
 }

@@ -27,7 +27,7 @@ export class WHEP implements Transport {
     pc.addEventListener('connectionstatechange', () => this.#changed());
     pc.addEventListener('track', () => this.#attach(video, media));
     if (media.getTracks().length) this.#attach(video, media);
-    this.#accept().catch(() => this.#fail('network'));
+    this.#accept().catch((e) => this.#fail(e instanceof TypeError ? 'network' : 'media', String(e)));
   }
 
   #attach(video: HTMLVideoElement, media: MediaStream): void {
@@ -45,10 +45,7 @@ export class WHEP implements Transport {
       const retry = Number(response.headers.get('Retry-After')) * 1000 || 0;
       return this.#fail(failureOf(response.status), await detail(response), retry);
     }
-    const sdp = await response.text();
-    if (this.#closed) return;
     this.#arm(openWithin, 'blocked');
-    await this.#opening.pc.setRemoteDescription({ type: 'answer', sdp });
     this.#changed();
   }
 
