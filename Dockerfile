@@ -1,6 +1,6 @@
 # Watershed in a container: docker build -t watershed . && docker run -p 8080:8080 -p 8189:8189/udp -p 8189:8189 -v watershed:/data watershed
 #
-# This file is written to be built anywhere, but the machine it was written on has no Docker: its steps were run one by one, the image never.
+# It has not been built yet: the machine that it was written on has no Docker.
 
 FROM node:20-bookworm-slim AS pages
 WORKDIR /src/web

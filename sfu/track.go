@@ -53,10 +53,18 @@ type Layer struct {
 func (st *Stream) newLayer(t *Track, label string, cfg *media.Config, converted bool) *Layer {
 	l := &Layer{
 		Label: label, Track: t, Codec: cfg.Codec, Converted: converted,
-		ring: ring.New(ring.DefaultLimits, st.sfu.cfg.FirstSeq), taps: make([]atomic.Pointer[tap], len(st.sfu.shards)),
+		ring: ring.New(limits(cfg.Codec.Kind()), st.sfu.cfg.FirstSeq), taps: make([]atomic.Pointer[tap], len(st.sfu.shards)),
 	}
 	l.config.Store(cfg)
 	return l
+}
+
+// limits of a layer's ring. Every frame of sound can be started from, so its history alone decides: 10 s of AAC, for readers that a busy machine holds up.
+func limits(k media.Kind) ring.Limits {
+	if k == media.Audio {
+		return ring.Limits{Bytes: 2 << 20, History: 500}
+	}
+	return ring.DefaultLimits
 }
 
 // Ring of the layer's recent frames.
