@@ -6,6 +6,8 @@
 // publish; others post to it, nobody else touches it. It lives from the first member to the last; what must
 // outlive it is in package cluster: the history in Messages, rules and sanctions in Decisions.
 //
+// A panic in a room ends that room: its members' sockets close and come back to a new one, which has the same history.
+//
 // # The path of a message
 //
 //	Hub.Say           rules, sanctions, limits; then cluster.Messages.Say commits it and gives its offset
@@ -15,6 +17,10 @@
 //
 // A member who joins gets the history up to what the room has sent, and from then on what the room sends: nothing is lost between, nothing
 // comes twice.
+//
+// # Voices
+//
+// While somebody publishes, the room asks each voice for its level and ranks who speaks (speakers.go). Moderators' mutes are enforced where the sound comes in.
 //
 // # Presence
 //

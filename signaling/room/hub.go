@@ -29,7 +29,12 @@ type Hub struct {
 }
 
 // NewHub returns a hub without rooms.
-func NewHub(cfg Config) *Hub { return &Hub{cfg: cfg, rooms: map[id.Stream]*Room{}} }
+func NewHub(cfg Config) *Hub {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Hub{cfg: cfg, rooms: map[id.Stream]*Room{}}
+}
 
 // enter finds a room or opens it, and keeps it alive until release.
 func (h *Hub) enter(name id.Stream) *Room {
@@ -49,8 +54,19 @@ func (h *Hub) release(r *Room) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r.refs--; r.refs == 0 {
-		delete(h.rooms, r.name)
+		if h.rooms[r.name] == r {
+			delete(h.rooms, r.name)
+		}
 		close(r.empty)
+	}
+}
+
+// forget a room that has failed: who joins now gets another.
+func (h *Hub) forget(r *Room) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.rooms[r.name] == r {
+		delete(h.rooms, r.name)
 	}
 }
 

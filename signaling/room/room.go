@@ -1,6 +1,7 @@
 package room
 
 import (
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -21,6 +22,8 @@ type Outlet interface {
 	Send(frame []byte)
 	// Left says that the room has put the member out.
 	Left(m *Member, reason *Refusal)
+	// Broken says that the room has ended by an error of ours: who comes back finds a new one with the same history.
+	Broken()
 }
 
 // Member is one socket in one room.
@@ -72,13 +75,13 @@ func newRoom(h *Hub, name id.Stream) *Room {
 	}
 }
 
-// do runs something on the room's goroutine and waits for it; false if the room has closed.
-func (r *Room) do(action func()) bool {
-	done := make(chan struct{})
+// do runs something on the room's goroutine and waits for it; false if the room has closed, or broke by it.
+func (r *Room) do(action func()) (done bool) {
+	ended := make(chan struct{})
 	select {
-	case r.actions <- func() { action(); close(done) }:
-		<-done
-		return true
+	case r.actions <- func() { defer close(ended); action(); done = true }:
+		<-ended
+		return done
 	case <-r.ended:
 		return false
 	}
@@ -86,6 +89,7 @@ func (r *Room) do(action func()) bool {
 
 func (r *Room) run() {
 	defer close(r.ended)
+	defer r.survive()
 	d := r.hub.cfg.Decisions
 	poke, stop := r.hub.cfg.Messages.Watch(r.name)
 	defer stop()
@@ -120,6 +124,30 @@ func (r *Room) run() {
 			return
 		}
 	}
+}
+
+// survive ends the room, not the node, when something of ours failed in it: what it holds may no longer be true. Its members come back to a new
+// one, and what they publish ends with their sockets.
+func (r *Room) survive() {
+	failure := recover()
+	if failure == nil {
+		return
+	}
+	r.hub.cfg.Log.Error("panic in a room", "room", r.name, "panic", failure, "stack", string(debug.Stack()))
+	r.hub.forget(r)
+	for m := range r.members {
+		r.farewell(m)
+	}
+}
+
+// farewell tells one member, whose own failure keeps it from none of the others.
+func (r *Room) farewell(m *Member) {
+	defer func() {
+		if failure := recover(); failure != nil {
+			r.hub.cfg.Log.Error("panic in telling of a panic", "room", r.name, "panic", failure)
+		}
+	}()
+	m.Out.Broken()
 }
 
 // broadcast sends one frame, encoded once, to all members.
@@ -173,9 +201,10 @@ func (h *Hub) Join(name id.Stream, m *Member, from *Resume, answer func(Joined))
 	if s, out := h.cfg.Decisions.Sanctions.Find(cluster.SanctionKey(name, m.User, cluster.Remove)); out {
 		return removed(s)
 	}
-	r := h.enter(name)
-	m.room = r
-	r.do(func() { r.admit(m, from, answer) })
+	m.room = h.enter(name)
+	if !m.room.do(func() { m.room.admit(m, from, answer) }) {
+		return &Refusal{Code: "internal", Text: "the room had to be closed; join it again", Retry: time.Second}
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -98,7 +99,7 @@ func (e *events) soon() {
 	for name := range dirty {
 		if t := e.told[name]; len(watchers) > 0 && (t == nil || time.Since(t.at) >= eventEvery) {
 			if st, ok := e.server.cfg.SFU.Stream(name); ok {
-				e.tell(watchers, st)
+				e.contain(name, func() { e.tell(watchers, st) })
 			}
 		}
 	}
@@ -115,14 +116,24 @@ func (e *events) all() {
 		t.present = false
 	}
 	for _, st := range e.server.cfg.SFU.Streams() {
-		e.tell(watchers, st)
+		e.contain(st.Name, func() { e.tell(watchers, st) })
 	}
 	for name, t := range e.told {
 		if !t.present {
 			delete(e.told, name)
-			e.gone(watchers, name, t.public)
+			e.contain(name, func() { e.gone(watchers, name, t.public) })
 		}
 	}
+}
+
+// contain what fails with one stream: the others are told of.
+func (e *events) contain(name id.Stream, do func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			e.server.cfg.Log.Error("panic in telling of a stream", "stream", name, "panic", r, "stack", string(debug.Stack()))
+		}
+	}()
+	do()
 }
 
 // tell the watchers of a stream if it looks different from what was told.

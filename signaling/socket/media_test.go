@@ -2,6 +2,8 @@ package socket
 
 import (
 	"context"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"watershed/sfu"
+	"watershed/sfu/id"
+	"watershed/signaling/access"
 	"watershed/signaling/token"
 )
 
@@ -227,4 +231,31 @@ func TestWatch(t *testing.T) {
 			require.NotContains(t, s["name"], "private")
 		}
 	}
+}
+
+// TestEventsSurvive: a stream that cannot be described keeps nobody from hearing of the others.
+func TestEventsSurvive(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	cfg := n.sockets.cfg
+	cfg.Describe = func(p *access.Principal, st *sfu.Stream) any {
+		if st.Name == "river-3" {
+			panic("river-3 cannot be described")
+		}
+		return describe(p, st)
+	}
+	s := New(cfg)
+	srv := httptest.NewServer(s)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { s.Run(ctx); close(ended) }()
+	defer func() { stop(); <-ended; srv.Close() }()
+	n.url = "ws" + strings.TrimPrefix(srv.URL, "http") + "/ws"
+	c, _ := n.hello(nil)
+	c.ask(object{"t": "watch", "streams": []string{"*"}})
+	for _, name := range []id.Stream{"river-3", "river-4"} {
+		n.sfu.Declare(name, sfu.Spec{Public: true})
+	}
+	c.until("the stream after it", func(o object) bool { return o["t"] == "stream" && o["stream"].(object)["name"] == "river-4" })
+	n.sfu.Remove("river-3")
+	c.until("its end", func(o object) bool { return o["t"] == "stream-gone" && o["name"] == "river-3" })
 }

@@ -99,7 +99,7 @@ func (c *conn) permit(p *publisher, f *publishFields) (*ingest.Permit, error) {
 	}
 	name := participant(place.name, c.user, p.source)
 	var st *sfu.Stream
-	p.claim, err = place.member.Claim(name, f.Takeover, p.close, func() {
+	p.claim, err = place.member.Claim(name, f.Takeover, p.kicked, func() {
 		c.server.cfg.SFU.Remove(name) // what another publication left: this one is another stream
 		st = c.server.cfg.SFU.Ensure(name, sfu.Spec{Ephemeral: true})
 	})
@@ -204,8 +204,15 @@ func (p *publisher) close(reason error) {
 	}
 }
 
+// kicked is called by the room, on a goroutine of its own.
+func (p *publisher) kicked(reason error) {
+	defer p.conn.survive()
+	p.close(reason)
+}
+
 // over is called once by a session that has ended.
 func (p *publisher) over(reason error) {
+	defer p.conn.survive()
 	p.forget()
 	c := p.conn
 	c.log.Info("publisher left", "stream", p.stream.Name, "protocol", "socket", "reason", reason)
@@ -234,7 +241,15 @@ func (p *publisher) forget() {
 	}
 	c.mu.Unlock()
 	if p.claim != nil {
-		p.claim.Ended(func() { c.server.cfg.SFU.Remove(p.stream.Name) })
+		p.claim.Ended(p.remove)
+	}
+}
+
+// remove the stream, unless another has its name: of a room that came after one that failed.
+func (p *publisher) remove() {
+	streams := p.conn.server.cfg.SFU
+	if st, ok := streams.Stream(p.stream.Name); ok && st == p.stream {
+		streams.Remove(p.stream.Name)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"watershed/cluster"
 	"watershed/sfu/id"
 	"watershed/signaling/access"
@@ -68,6 +70,7 @@ func (c *conn) enter(f joinFields, answer func(room.Joined)) error {
 		return err
 	}
 	held := a.Hold(c.who, access.Join, name, func(reason error) {
+		defer c.survive()
 		if c.dropPlace(name) {
 			c.tellLeft(string(name), reason)
 		}
@@ -154,6 +157,9 @@ func (c *conn) Left(m *room.Member, reason *room.Refusal) {
 		}
 	}
 }
+
+// Broken is called by the room's goroutine when it fails.
+func (c *conn) Broken() { c.end(int(websocket.StatusInternalError), "a room had to be closed") }
 
 func (c *conn) tellLeft(name string, reason error) {
 	f, _ := explain(reason)

@@ -139,6 +139,7 @@ func (c *conn) dropViewer(reason error) bool {
 
 // over ends the viewer, whoever noticed first; a client that did not ask for it is told.
 func (v *viewer) over(reason error) {
+	defer v.conn.survive()
 	v.once.Do(func() {
 		c := v.conn
 		c.mu.Lock()
@@ -242,7 +243,10 @@ func (v *viewer) bind(s bindSlot) (id.Stream, error) {
 		return "", err
 	}
 	b := &bound{stream: st, release: st.Hold("webrtc")}
-	b.held = a.Hold(who, access.Watch, name, func(error) { v.unbind(s.Mid, b) })
+	b.held = a.Hold(who, access.Watch, name, func(error) {
+		defer v.conn.survive()
+		v.unbind(s.Mid, b)
+	})
 	sl.Bind(st, s.Layer)
 	v.put(s.Mid, b)
 	return name, nil
