@@ -54,7 +54,7 @@ type Viewer struct {
 	shard   *shard
 }
 
-// Answer makes a viewer from an SDP offer. Nothing flows until slots are bound.
+// Answer makes a viewer from an SDP offer. Nothing flows until slots are bound. It fails with leg.ErrFull, or because of the offer.
 func (s *SFU) Answer(o ViewerOptions) (*Viewer, error) {
 	offer, err := answer.Parse(o.Offer, o.Profile)
 	if err != nil {
@@ -76,7 +76,9 @@ func (s *SFU) Answer(o ViewerOptions) (*Viewer, error) {
 			sources[m.Index] = src
 		}
 	}
-	v.leg = s.cfg.Port.New(leg.Remote{Ufrag: offer.Ufrag, Password: offer.Password, Fingerprint: offer.Fingerprint}, (*viewerLeg)(v))
+	if v.leg, err = s.cfg.Port.New(leg.Remote{Ufrag: offer.Ufrag, Password: offer.Password, Fingerprint: offer.Fingerprint}, (*viewerLeg)(v)); err != nil {
+		return nil, err
+	}
 	ufrag, password := v.leg.Credentials()
 	v.Answer = offer.Write(answer.Transport{
 		SessionID: rand.Uint64() >> 2, Ufrag: ufrag, Password: password,

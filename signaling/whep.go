@@ -11,6 +11,7 @@ import (
 
 	"watershed/sfu"
 	"watershed/sfu/id"
+	"watershed/sfu/leg"
 	"watershed/sfu/media"
 	"watershed/signaling/access"
 )
@@ -69,6 +70,11 @@ func (s *Server) postWHEP(c echo.Context) error {
 	if err != nil {
 		s.sessions.remove(sid)
 		release()
+		if errors.Is(err, leg.ErrFull) {
+			p := problem(http.StatusServiceUnavailable, "Too many join", err.Error())
+			p.RetryAfter = 2 * time.Second
+			return p
+		}
 		return problem(http.StatusBadRequest, "Offer not understood", err.Error())
 	}
 	if err := v.CanWatch(st); err != nil {

@@ -58,6 +58,13 @@ var (
 	ErrClosed    = errors.New("closed")
 )
 
+// ErrFull is New's error.
+var ErrFull = errors.New("too many viewers are joining at this moment: try again in a few seconds")
+
+// maxUnready is how many legs may wait for their peers. One is ready within a second, so that is how many viewers may come in one; those who never come
+// are forgotten after 15.
+const maxUnready = 2048
+
 const (
 	handshakeTimeout = 15 * time.Second // from the offer: browsers give up ICE at about this time, too
 	consentTimeout   = 30 * time.Second // RFC 7675 section 5.1
@@ -86,7 +93,10 @@ type Leg struct {
 	gcm    *seal.Sealer  // of media, nil if the peer does not take AES-GCM; owned like out
 	out    *srtp.Context // owned by whoever owns the outgoing side, after Ready
 	header rtp.Header    // scratch of Seal
-	Dead   atomic.Bool   // set once the leg is closed: the owner of the outgoing side stops
+	aimed  *path         // by Aim: what follows it goes one way; owned like out
+
+	Dead    atomic.Bool // set once the leg is closed: the owner of the outgoing side stops
+	unready atomic.Bool // counted in port.unready
 }
 
 // path is how datagrams reach the peer now.
@@ -97,16 +107,28 @@ type path struct {
 	tcp  *tcpConn
 }
 
-// New makes a leg that waits for its peer's first STUN check.
-func (p *Port) New(remote Remote, h Handler) *Leg {
+// New makes a leg that waits for its peer's first STUN check. It fails with ErrFull.
+func (p *Port) New(remote Remote, h Handler) (*Leg, error) {
+	if p.unready.Add(1) > maxUnready {
+		p.unready.Add(-1)
+		return nil, ErrFull
+	}
 	l := &Leg{
 		ufrag: id.Random(5), password: id.Random(20),
 		port: p, remote: remote, handler: h, born: time.Now(),
 	}
+	l.unready.Store(true)
 	l.pipe = pipe.New(l.sendDTLS)
 	l.lastSeen.Store(time.Now().Unix())
 	p.add(l)
-	return l
+	return l, nil
+}
+
+// arrived ends the leg's being counted as one that its peer may never come to.
+func (l *Leg) arrived() {
+	if l.unready.Swap(false) {
+		l.port.unready.Add(-1)
+	}
 }
 
 // Restart gives the leg new ICE credentials (RFC 8445 section 9): the peer changes networks, keys and media stay.
@@ -192,12 +214,13 @@ func (l *Leg) SealRTCP(b *udpbatch.Batch, compound []byte) int {
 	return l.emit(b, sealed)
 }
 
-// Aim points the batch at this leg's peer; false when there is nobody to send to.
+// Aim points the batch, and what is sealed until the next Aim, at this leg's peer; false when there is nobody to send to.
 func (l *Leg) Aim(b *udpbatch.Batch) bool {
 	p := l.path.Load()
 	if p == nil || l.Dead.Load() {
 		return false
 	}
+	l.aimed = p
 	if p.tcp == nil {
 		b.To(p.addr)
 	}
@@ -205,9 +228,8 @@ func (l *Leg) Aim(b *udpbatch.Batch) bool {
 }
 
 func (l *Leg) emit(b *udpbatch.Batch, sealed []byte) int {
-	p := l.path.Load()
-	if p.tcp != nil {
-		p.tcp.queue(sealed)
+	if t := l.aimed.tcp; t != nil {
+		t.queue(sealed)
 	} else {
 		b.Commit(len(sealed))
 	}
@@ -225,6 +247,7 @@ func (l *Leg) Close(reason error) {
 	d := l.dtls
 	l.mu.Unlock()
 	l.Dead.Store(true)
+	l.arrived()
 	if d != nil {
 		l.port.tasks.Go(func() { // says close_notify; it waits for its own goroutines
 			d.Close()
@@ -274,6 +297,7 @@ func (l *Leg) handshake() {
 		l.Close(fmt.Errorf("DTLS handshake: %w", err))
 		return
 	}
+	l.arrived()
 	l.handler.Ready(l)
 	l.awaitClose(conn)
 }

@@ -37,6 +37,8 @@ type Port struct {
 	fingerprint string
 	tasks       sync.WaitGroup
 	rejected    atomic.Uint64 // datagrams with a wrong key
+	unready     atomic.Int64  // legs that nobody has shaken hands with
+	strangers   atomic.Int64  // TCP connections that have said nothing yet
 
 	mu      sync.RWMutex // guards the two maps
 	byUfrag map[string]*Leg
@@ -248,10 +250,16 @@ func (p *Port) remove(l *Leg) {
 	}
 }
 
-// route makes datagrams from the path's peer the leg's.
+// route makes datagrams from the path's peer the leg's, unless that was closed meanwhile.
 func (p *Port) route(l *Leg, via *path) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	l.mu.Lock()
+	closed := l.closed
+	l.mu.Unlock()
+	if closed {
+		return
+	}
 	if old := l.path.Load(); old != nil && p.byPeer[old.peer] == l {
 		delete(p.byPeer, old.peer)
 	}

@@ -18,6 +18,7 @@ const (
 	firstFrame   = 10 * time.Second // a connection that says nothing is closed
 	tcpQueue     = 512              // datagrams waiting for a slow connection: half a second of 10 Mb/s
 	tcpKeepAlive = 45 * time.Second // idle for longer than consent lasts
+	maxStrangers = 1024             // connections that have said nothing yet; a client speaks at once
 )
 
 // tcpConn is an ICE-TCP connection (RFC 6544): datagrams with a two-byte length before each (RFC 4571).
@@ -55,15 +56,23 @@ func (p *Port) acceptTCP(ctx context.Context) error {
 				continue
 			}
 		}
+		if p.strangers.Add(1) > maxStrangers {
+			p.strangers.Add(-1)
+			c.Close()
+			continue
+		}
 		open.Go(func() { p.serveTCP(ctx, c) })
 	}
 }
 
 // serveTCP reads a connection's first frame: a check for a leg, or somebody else's.
 func (p *Port) serveTCP(ctx context.Context, c net.Conn) {
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	defer stop()
 	c.SetReadDeadline(time.Now().Add(firstFrame))
 	buf := make([]byte, maxFrame)
 	n, err := readFrame(c, buf)
+	p.strangers.Add(-1)
 	if err != nil {
 		c.Close()
 		return
@@ -77,8 +86,6 @@ func (p *Port) serveTCP(ctx context.Context, c net.Conn) {
 	}
 	t := &tcpConn{conn: c, out: make(chan []byte, tcpQueue)}
 	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { c.Close() })
-	defer stop()
 	var writer sync.WaitGroup
 	writer.Go(func() { t.write(done) })
 	from := addrPort(c.RemoteAddr())

@@ -10,6 +10,7 @@ import (
 	"watershed/sfu"
 	"watershed/sfu/answer"
 	"watershed/sfu/id"
+	"watershed/sfu/leg"
 	"watershed/signaling/access"
 )
 
@@ -89,6 +90,9 @@ func (c *conn) view(r *request) error {
 		Offer: f.SDP, Outlives: true,
 		Closed: func(_ *sfu.Viewer, reason error) { go v.over(reason) }, // the media port must not wait for a room
 	})
+	if errors.Is(err, leg.ErrFull) {
+		return faultf("full", "%v", err)
+	}
 	if err != nil {
 		return faultf("bad-sdp", "%v", err)
 	}

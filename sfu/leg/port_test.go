@@ -1,0 +1,92 @@
+package leg
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"watershed/sfu/udpbatch"
+)
+
+func listen(t *testing.T) *Port {
+	t.Helper()
+	port, err := Listen(context.Background(), Config{Listen: "127.0.0.1:0", Shards: 1})
+	require.NoError(t, err)
+	t.Cleanup(port.shutdown)
+	return port
+}
+
+var stranger = Remote{Ufrag: "them", Password: "x", Fingerprint: "AB"}
+
+// TestOffersThatNobodyFollowsAreBounded: each answer costs memory for 15 s.
+func TestOffersThatNobodyFollowsAreBounded(t *testing.T) {
+	port := listen(t)
+	var legs []*Leg
+	for range maxUnready {
+		l, err := port.New(stranger, nobody{})
+		require.NoError(t, err)
+		legs = append(legs, l)
+	}
+	_, err := port.New(stranger, nobody{})
+	require.ErrorIs(t, err, ErrFull)
+	require.Equal(t, maxUnready, port.Legs())
+	legs[0].Close(ErrClosed)
+	legs[0].Close(ErrClosed)
+	_, err = port.New(stranger, nobody{})
+	require.NoError(t, err)
+	_, err = port.New(stranger, nobody{})
+	require.ErrorIs(t, err, ErrFull)
+}
+
+// TestClosedLegsHaveNoPeers: a check may be answered while the leg is closed.
+func TestClosedLegsHaveNoPeers(t *testing.T) {
+	port := listen(t)
+	l, err := port.New(stranger, nobody{})
+	require.NoError(t, err)
+	l.Close(ErrClosed)
+	l.use(&path{peer: netip.MustParseAddrPort("127.0.0.1:9")})
+	require.Empty(t, port.byPeer)
+}
+
+// TestPacketsGoWhereTheyWereAimed: the peer's path may change between the packets of a frame, from TCP to UDP.
+func TestPacketsGoWhereTheyWereAimed(t *testing.T) {
+	conns, err := udpbatch.Listen(context.Background(), "127.0.0.1:0", 1)
+	require.NoError(t, err)
+	defer conns[0].Close()
+	l, err := Static(conns[0], conns[0].LocalAddr(), make([]byte, 16), make([]byte, 12))
+	require.NoError(t, err)
+	udp, tcp := l.path.Load(), &tcpConn{out: make(chan []byte, 8)}
+	l.path.Store(&path{tcp: tcp})
+	b := conns[0].NewBatch()
+	require.True(t, l.Aim(b))
+	l.path.Store(udp)
+	l.Seal(b, make([]byte, 100), 96, 1, 2, 3)
+	b.Flush()
+	require.Len(t, tcp.out, 1)
+	require.Zero(t, conns[0].Stats.Datagrams.Load())
+}
+
+// TestSilentConnectionsDoNotDelayTheEnd: a connection has ten seconds to say something, the node five to end.
+func TestSilentConnectionsDoNotDelayTheEnd(t *testing.T) {
+	port := listen(t)
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		port.strangers.Add(1)
+		port.serveTCP(ctx, ours)
+	}()
+	cancel()
+	select {
+	case <-ended:
+	case <-time.After(firstFrame / 2):
+		t.Fatal("it is still being read")
+	}
+	require.Zero(t, port.strangers.Load())
+}
