@@ -82,7 +82,7 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	}
 	defer func() {
 		if err != nil {
-			n.cluster.Close()
+			n.abandon()
 		}
 	}()
 	shards := cfg.WebRTC.Shards
@@ -136,6 +136,27 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 		n.sfu.Declare(full, s.Spec())
 	}
 	return n, nil
+}
+
+// abandon closes what was opened before something failed. What has Run is run with a context that is over: so it ends.
+func (n *node) abandon() {
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	if n.sfu != nil {
+		n.sfu.Run(over)
+	}
+	for _, p := range n.pushed {
+		p.Run(over)
+	}
+	if n.turn != nil {
+		n.turn.Run(over)
+	}
+	for _, l := range []net.Listener{n.http, n.metrics} {
+		if l != nil {
+			l.Close()
+		}
+	}
+	n.cluster.Close()
 }
 
 // version that this binary was built from.
