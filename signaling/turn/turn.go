@@ -41,6 +41,7 @@ type Server struct {
 	server *turn.Server
 	udp    net.PacketConn
 	tls    net.Listener
+	open   open
 
 	Refused atomic.Uint64 // datagrams to peers other than the node
 }
@@ -56,6 +57,11 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg}
 	tc := turn.ServerConfig{
 		Realm: realm, LoggerFactory: quiet(),
+		QuotaHandler: func(user, _ string, _ net.Addr) bool { return s.open.another(user) },
+		EventHandler: turn.EventHandler{
+			OnAllocationCreated: func(_, _ net.Addr, _, user, _ string, _ net.Addr, _ int) { s.open.count(user, 1) },
+			OnAllocationDeleted: func(_, _ net.Addr, _, user, _ string) { s.open.count(user, -1) },
+		},
 		AuthHandler: turn.LongTermTURNRESTAuthHandler(string(cfg.Secret), quiet().NewLogger("turn")),
 	}
 	relay := &generator{server: s}
@@ -90,6 +96,37 @@ func (s *Server) closePorts() {
 	}
 	if s.tls != nil {
 		s.tls.Close()
+	}
+}
+
+// open counts allocations: each is a socket.
+type open struct {
+	mu    sync.Mutex // guards what follows
+	users map[string]int
+	all   int
+}
+
+// What may be open. A browser allocates for each interface, relay address and PeerConnection: three of the first are many.
+const (
+	maxOfOne = 12
+	maxOpen  = 4096
+)
+
+func (o *open) another(user string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.users[user] < maxOfOne && o.all < maxOpen
+}
+
+func (o *open) count(user string, n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.users == nil {
+		o.users = map[string]int{}
+	}
+	o.all += n
+	if o.users[user] += n; o.users[user] == 0 {
+		delete(o.users, user)
 	}
 }
 

@@ -44,6 +44,13 @@ func relayed(t *testing.T, secret, username, password string) (net.PacketConn, *
 		require.True(t, strings.HasPrefix(ice.URLs[0], "turn:example.org:"), ice.URLs)
 		username, password = ice.Username, ice.Credential
 	}
+	pc, err := allocate(t, s, username, password)
+	return pc, s, net.UDPAddrFromAddrPort(public), err
+}
+
+// allocate asks for a relay as one more client.
+func allocate(t *testing.T, s *Server, username, password string) (net.PacketConn, error) {
+	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	require.NoError(t, err)
 	c, err := turn.NewClient(&turn.ClientConfig{
@@ -53,8 +60,7 @@ func relayed(t *testing.T, secret, username, password string) (net.PacketConn, *
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close(); conn.Close() })
 	require.NoError(t, c.Listen())
-	pc, err := c.Allocate()
-	return pc, s, net.UDPAddrFromAddrPort(public), err
+	return c.Allocate()
 }
 
 func TestRelaysToTheMediaPortUnderItsPublicName(t *testing.T) {
@@ -93,6 +99,28 @@ func TestWrongAndExpiredCredentials(t *testing.T) {
 			require.Error(t, err)
 		})
 	}
+}
+
+// TestAllocationsAreBounded: each is a socket of the node, and whoever may watch gets credentials.
+func TestAllocationsAreBounded(t *testing.T) {
+	_, s, _, err := relayed(t, "a secret of some length", "", "")
+	require.NoError(t, err)
+	one, other := s.ICEServers("x")[0], s.ICEServers("x")[0]
+	var open []net.PacketConn
+	for range maxOfOne {
+		pc, err := allocate(t, s, one.Username, one.Credential)
+		require.NoError(t, err)
+		open = append(open, pc)
+	}
+	_, err = allocate(t, s, one.Username, one.Credential)
+	require.ErrorContains(t, err, "486")
+	_, err = allocate(t, s, other.Username, other.Credential)
+	require.NoError(t, err)
+	require.NoError(t, open[0].Close())
+	require.Eventually(t, func() bool {
+		_, err := allocate(t, s, one.Username, one.Credential)
+		return err == nil
+	}, 5*time.Second, 10*time.Millisecond, "an allocation that ended still counts")
 }
 
 func TestTLSNeedsACertificate(t *testing.T) {

@@ -183,7 +183,7 @@ func (f *Farm) admit(path string) (*Camera, *base.Response) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.fault.Stop:
+	case c.fault.Stop, c.stream == nil: // or not open yet
 		return nil, reply(base.StatusServiceUnavailable)
 	case c.fault.MaxSessions > 0 && len(c.sessions) >= c.fault.MaxSessions:
 		return nil, reply(base.StatusNotEnoughBandwidth)
