@@ -92,6 +92,8 @@ type Bridge struct {
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
 
+	requests requests
+
 	mu        sync.RWMutex // guards what follows
 	packagers map[*sfu.Stream]*packager
 	archives  map[id.Stream]*archive.Archive

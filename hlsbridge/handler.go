@@ -49,6 +49,7 @@ func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		notFound(w, "there is nothing here; a stream's playlist is /hls/{stream}/index.m3u8")
 		return
 	}
+	b.requests[requestKind(kind, file, r.URL.RawQuery)].Add(1)
 	st, ok := b.stream(name)
 	if !ok && b.cfg.Missing != nil {
 		if err := b.cfg.Missing(r, token, name); err != nil {

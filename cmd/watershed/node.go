@@ -211,7 +211,7 @@ func (n *node) run(ctx context.Context) error {
 	}
 	g.Go(func() error { return serveHTTP(ctx, n.http, n.hls.Before(n.sig.Handler())) })
 	if n.metrics != nil {
-		g.Go(func() error { return serveHTTP(ctx, n.metrics, ops.Handler(n.sfu, n.sockets)) })
+		g.Go(func() error { return serveHTTP(ctx, n.metrics, ops.Handler(n.sfu, n.sockets, n.hls)) })
 	}
 	n.log.Info("ready", n.listening...)
 	n.health.Ready(true)
