@@ -64,9 +64,28 @@ func rss(pid int) int64 {
 // scrape reads Prometheus text and sums each metric over its labels.
 func scrape(url string) map[string]float64 {
 	sums := map[string]float64{}
+	eachSample(url, func(series string, v float64) {
+		name, _, _ := strings.Cut(series, "{")
+		sums[name] += v
+	})
+	return sums
+}
+
+// scrapeLabel reads one metric by the value of its one label.
+func scrapeLabel(url, metric, label string) map[string]float64 {
+	values := map[string]float64{}
+	eachSample(url, func(series string, v float64) {
+		if value, ok := strings.CutPrefix(series, metric+"{"+label+"=\""); ok {
+			values[strings.TrimSuffix(value, "\"}")] = v
+		}
+	})
+	return values
+}
+
+func eachSample(url string, take func(series string, v float64)) {
 	res, err := http.Get(url)
 	if err != nil {
-		return sums
+		return
 	}
 	defer res.Body.Close()
 	lines := bufio.NewScanner(io.LimitReader(res.Body, 8<<20))
@@ -76,13 +95,10 @@ func scrape(url string) map[string]float64 {
 		if i < 0 || strings.HasPrefix(line, "#") {
 			continue
 		}
-		name, _, _ := strings.Cut(line[:i], "{")
-		v, err := strconv.ParseFloat(line[i+1:], 64)
-		if err == nil {
-			sums[name] += v
+		if v, err := strconv.ParseFloat(line[i+1:], 64); err == nil {
+			take(line[:i], v)
 		}
 	}
-	return sums
 }
 
 // Print the result for people. Figures that were not measured are left out.
