@@ -47,7 +47,7 @@ type Session struct {
 	opts   SessionOptions
 	began  time.Time
 
-	last   atomic.Int64 // Unix nanoseconds of the last frame
+	last   atomic.Int64 // Unix nanoseconds of the last picture, or sound if the stream has no pictures
 	media  atomic.Bool
 	closed atomic.Bool
 }
@@ -212,7 +212,7 @@ func (s *Session) Kick(reason error) {
 	}
 }
 
-func (s *Session) lastFrame() time.Time { return time.Unix(0, s.last.Load()) }
+func (s *Session) lastShown() time.Time { return time.Unix(0, s.last.Load()) }
 func (s *Session) gotMedia() bool       { return s.media.Load() }
 
 // Unit is one access unit as an adapter got it.
@@ -353,12 +353,14 @@ func (w *Writer) Session() *Session { return w.session }
 
 // wrote notes a frame and makes the stream live with the first picture, or the first sound of a stream without pictures.
 func (s *Session) wrote(now time.Time, first, changed bool, l *Layer) {
-	s.last.Store(now.UnixNano())
 	st := s.stream
 	st.mu.Lock()
 	live := st.state == Live || st.state == Degraded
 	hasVideo := st.tracks[media.Video] != nil
 	st.mu.Unlock()
+	if !hasVideo || l.Track.Kind == media.Video {
+		s.last.Store(now.UnixNano())
+	}
 	if l.Converted || s.opts.Part != MainPart || live && !first && !changed || hasVideo && l.Track.Kind != media.Video {
 		if first && s.opts.Part == LowPart {
 			st.reconfigured() // there is one more layer to choose

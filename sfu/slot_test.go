@@ -224,6 +224,29 @@ func TestLayerThatStoppedIsLeft(t *testing.T) {
 	on(high)
 }
 
+// TestSoundDoesNotHideMissingPictures: a camera's sound goes on when its pictures stop, or have no keyframe.
+func TestSoundDoesNotHideMissingPictures(t *testing.T) {
+	for name, picture := range map[string][][]byte{
+		"stopped":     {{0x67, 66, 0, 30}, {0x68, 1}, {0x65, 1, 2}},
+		"no keyframe": {{0x41, 1, 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlane(t)
+			st := newStream(p.SFU, "cam")
+			_, writers, err := st.Begin(SessionOptions{Tracks: []TrackSpec{{Config: avc}, {Config: opus}}})
+			require.NoError(t, err)
+			began := time.Now()
+			require.NoError(t, writers[0].Write(Unit{Parts: picture, Arrival: began}))
+			for i := range 4 {
+				require.NoError(t, writers[1].Write(Unit{Parts: [][]byte{{1}}, PTS: int64(i) * 48000, Arrival: began.Add(time.Duration(i) * time.Second)}))
+			}
+			st.checkStall(began.Add(stallAfter + time.Second))
+			want := map[string]Reason{"stopped": ReasonNoRTP, "no keyframe": ReasonNoKey}
+			require.Equal(t, want[name], st.Status().Reason)
+		})
+	}
+}
+
 // TestFeedbackIsBounded: a viewer who floods its shard with feedback fills neither memory nor the mailbox.
 func TestFeedbackIsBounded(t *testing.T) {
 	p := newPlane(t)

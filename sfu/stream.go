@@ -328,12 +328,12 @@ func (st *Stream) checkStall(now time.Time) {
 	st.mu.Lock()
 	session, state := st.sessions[MainPart], st.state
 	st.mu.Unlock()
-	if session == nil || now.Sub(session.lastFrame()) < stallAfter {
+	if session == nil || now.Sub(session.lastShown()) < stallAfter {
 		return
 	}
 	switch {
 	case state == Live || state == Degraded:
-		st.setState(Stalled, ReasonNoRTP, "connected, but no media has come for 2 s")
+		st.setState(Stalled, ReasonNoRTP, "connected, but nothing to show has come for 2 s")
 	case state == Starting && session.gotMedia():
 		st.setState(Starting, ReasonNoKey, "media arrives, but no keyframe")
 	}
