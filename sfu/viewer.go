@@ -3,6 +3,7 @@ package sfu
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,9 +67,10 @@ func (s *SFU) Answer(o ViewerOptions) (*Viewer, error) {
 		if len(m.Codecs) == 0 {
 			continue
 		}
-		sl := &Slot{Mid: m.Mid, Kind: m.Kind, viewer: v, offer: m, ssrc: rand.Uint32(), rtx: rand.Uint32(), rtxSeq: uint64(rand.Uint32N(1 << 15))}
-		sl.numbers.Start(uint64(rand.Uint32N(1 << 15))) // in the lower half, as RFC 3711 section 3.3.1 advises against an early wrap
+		sl := &Slot{Mid: m.Mid, Kind: m.Kind, viewer: v, offer: m, ssrc: v.newSSRC(), rtxSeq: uint64(rand.Uint32N(1 << 15))}
 		v.Slots = append(v.Slots, sl)
+		sl.rtx = v.newSSRC()
+		sl.numbers.Start(uint64(rand.Uint32N(1 << 15))) // in the lower half, as RFC 3711 section 3.3.1 advises against an early wrap
 		sources[m.Index] = answer.Source{SSRC: sl.ssrc, RTX: sl.rtx, StreamID: "watershed", First: o.Prefer}
 		if !hasRTX(m) {
 			src := sources[m.Index]
@@ -85,6 +87,16 @@ func (s *SFU) Answer(o ViewerOptions) (*Viewer, error) {
 		Fingerprint: s.cfg.Port.Fingerprint(), Candidates: s.cfg.Port.Candidates(),
 	}, sources)
 	return v, nil
+}
+
+// newSSRC is one that no slot has: two with one would seal under the same indices.
+func (v *Viewer) newSSRC() uint32 {
+	for {
+		ssrc := rand.Uint32()
+		if !slices.ContainsFunc(v.Slots, func(sl *Slot) bool { return sl.ssrc == ssrc || sl.rtx == ssrc }) {
+			return ssrc
+		}
+	}
 }
 
 func hasRTX(m answer.Media) bool {

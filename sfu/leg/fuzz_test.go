@@ -37,7 +37,7 @@ func FuzzReceive(f *testing.F) {
 		if fromLeg {
 			from = known
 		}
-		port.receive(datagram, from, &path{peer: from})
+		port.receive(datagram, from, path{peer: from})
 	})
 }
 
@@ -56,7 +56,7 @@ func TestChecksNeedThePassword(t *testing.T) {
 	} {
 		m, err := stun.Build(stun.TransactionID, stun.BindingRequest, stun.NewUsername(ufrag+":them"), stun.RawAttribute{Type: stun.AttrUseCandidate}, integrity)
 		require.NoError(t, err)
-		require.True(t, port.receive(m.Raw, from, &path{peer: from}), name)
+		require.True(t, port.receive(m.Raw, from, path{peer: from}), name)
 		require.Nil(t, l.path.Load(), name)
 	}
 	require.EqualValues(t, 2, port.Rejected())
@@ -69,7 +69,7 @@ func TestUnknownDatagramsAreLeftToOthers(t *testing.T) {
 	from := netip.MustParseAddrPort("127.0.0.1:7")
 	m, err := stun.Build(stun.TransactionID, stun.BindingRequest, stun.NewUsername("somebody:else"))
 	require.NoError(t, err)
-	require.False(t, port.receive(m.Raw, from, &path{peer: from}))
-	require.False(t, port.receive([]byte{22, 254, 253}, from, &path{peer: from}))
-	require.True(t, port.receive(nil, from, &path{peer: from}))
+	require.False(t, port.receive(m.Raw, from, path{peer: from}))
+	require.False(t, port.receive([]byte{22, 254, 253}, from, path{peer: from}))
+	require.True(t, port.receive(nil, from, path{peer: from}))
 }

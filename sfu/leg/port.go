@@ -172,14 +172,14 @@ func (p *Port) readUDP(ctx context.Context, i int) error {
 			}
 			continue // an ICMP error of some peer, told by the socket
 		}
-		if !p.receive(buf[:n], from, &path{peer: from, conn: i}) {
+		if !p.receive(buf[:n], from, path{peer: from, conn: i}) {
 			p.foreign.deliver(buf[:n], from)
 		}
 	}
 }
 
 // receive gives a datagram to its leg; false when no leg claims it. The first byte tells what it is (RFC 7983 section 7).
-func (p *Port) receive(datagram []byte, from netip.AddrPort, via *path) bool {
+func (p *Port) receive(datagram []byte, from netip.AddrPort, via path) bool {
 	if len(datagram) == 0 {
 		return true
 	}
@@ -192,10 +192,11 @@ func (p *Port) receive(datagram []byte, from netip.AddrPort, via *path) bool {
 		if l == nil {
 			return false
 		}
-		if via.tcp == nil {
-			via.addr = p.conns[via.conn].Addr(from)
+		kept := via // allocated here, for checks only
+		if kept.tcp == nil {
+			kept.addr = p.conns[kept.conn].Addr(from)
 		}
-		l.answerSTUN(m, via)
+		l.answerSTUN(m, &kept)
 		return true
 	}
 	p.mu.RLock()

@@ -42,6 +42,14 @@ func TestOffersThatNobodyFollowsAreBounded(t *testing.T) {
 	require.ErrorIs(t, err, ErrFull)
 }
 
+// TestMediaCostsNoAllocation: a publisher's packets pass here by the thousand.
+func TestMediaCostsNoAllocation(t *testing.T) {
+	port := listen(t)
+	from, packet := netip.MustParseAddrPort("127.0.0.1:9"), make([]byte, 1200)
+	packet[0], packet[1] = 0x80, 96
+	require.Zero(t, testing.AllocsPerRun(100, func() { port.receive(packet, from, path{peer: from}) }))
+}
+
 // TestClosedLegsHaveNoPeers: a check may be answered while the leg is closed.
 func TestClosedLegsHaveNoPeers(t *testing.T) {
 	port := listen(t)

@@ -90,7 +90,7 @@ func (p *Port) serveTCP(ctx context.Context, c net.Conn) {
 	writer.Go(func() { t.write(done) })
 	from := addrPort(c.RemoteAddr())
 	for err == nil {
-		p.receive(buf[:n], from, &path{peer: from, tcp: t})
+		p.receive(buf[:n], from, path{peer: from, tcp: t})
 		c.SetReadDeadline(time.Now().Add(tcpKeepAlive))
 		n, err = readFrame(c, buf)
 	}
