@@ -70,7 +70,10 @@ type system struct {
 	to    int
 	sent  int
 	errno syscall.Errno
-	call  func(fd uintptr) bool // made once, so that sending allocates nothing
+
+	refusals int // runs refused in a row that went one by one
+
+	call func(fd uintptr) bool // made once, so that sending allocates nothing
 }
 
 func (s *system) init(b *Batch) {
@@ -136,6 +139,9 @@ func (s *system) delivered(b *Batch, from, to int) {
 	bytes := 0
 	for i := from; i < to; i++ {
 		bytes += b.msgs[i].end - b.msgs[i].start
+		if b.msgs[i].count > 1 {
+			s.refusals = 0
+		}
 	}
 	st.Bytes.Add(uint64(bytes))
 }
@@ -148,8 +154,12 @@ func (s *system) count(b *Batch, from, to int, counter interface{ Add(uint64) ui
 	counter.Add(uint64(n))
 }
 
-// refused handles the message at which the kernel stopped. A run goes out one by one instead; if that works, it was the segmentation
-// that a device refused (EIO, EINVAL), and this socket never asks again. A peer that cannot be sent to changes nothing for others.
+// maxRefused is how many runs in a row are refused before segmentation is given up. A path with a small MTU is refused, too: one viewer must not make the others
+// dear, and a device that cannot segment refuses them all.
+const maxRefused = 8
+
+// refused handles the message at which the kernel stopped. A run goes out one by one instead; if that works again and again, it is segmentation that a
+// device refuses (EIO, EINVAL), and this socket never asks again. A peer that cannot be sent to changes nothing for others.
 func (s *system) refused(b *Batch, i int) {
 	m := &b.msgs[i]
 	st := &b.conn.Stats
@@ -176,7 +186,10 @@ func (s *system) refused(b *Batch, i int) {
 		st.Datagrams.Add(1)
 		st.Bytes.Add(uint64(n))
 	}
-	if sent > 0 && b.conn.gso.Swap(false) {
+	if sent > 0 {
+		s.refusals++
+	}
+	if s.refusals >= maxRefused && b.conn.gso.Swap(false) {
 		st.Fallbacks.Add(1)
 	}
 	s.from, s.to, s.hdrs[i], s.iovs[i] = from, to, hdr, iov
