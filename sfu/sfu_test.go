@@ -368,3 +368,53 @@ func TestRemovedStreamsPullNothing(t *testing.T) {
 	}
 	eventually(t, func() bool { return pulls.Load() == 0 }, "removed streams are pulled")
 }
+
+// TestCodecsChangeUnderAViewer: its source comes back with other codecs, in video and in sound.
+func TestCodecsChangeUnderAViewer(t *testing.T) {
+	s := node(t, nil)
+	st := s.Declare("cam", sfu.Spec{})
+	type sent struct {
+		pt uint8
+		ts uint32
+	}
+	var mu sync.Mutex
+	last, back := map[string]sent{}, map[string]int32{}
+	watch(t, s, st, peer.Config{Verify: 1, OnPacket: func(p peer.Packet) {
+		mu.Lock()
+		defer mu.Unlock()
+		if was, ok := last[p.Track.Kind]; ok {
+			back[p.Track.Kind] = min(back[p.Track.Kind], int32(p.Header.TS-was.ts))
+		}
+		last[p.Track.Kind] = sent{p.Header.PT, p.Header.TS}
+	}})
+	picture := map[media.Codec][][]byte{
+		media.H264: mediatest.Clip(t, "coast")[0], media.VP8: {{0x10, 0, 0, 0x9d, 0x01, 0x2a, 16, 0, 16, 0}},
+	}
+	for _, c := range []struct {
+		video, audio media.Codec
+		rate         int
+		videoPT      uint8
+		audioPT      uint8
+	}{
+		{media.H264, media.Opus, 48000, 96, 111}, {media.VP8, media.PCMU, 8000, 98, 0}, {media.H264, media.PCMA, 8000, 96, 8}, {media.VP8, media.Opus, 48000, 98, 111},
+	} {
+		session, writers, err := st.Begin(sfu.SessionOptions{Pushed: true, Tracks: []sfu.TrackSpec{
+			{Config: media.Config{Codec: c.video, ClockRate: 90000}}, {Config: media.Config{Codec: c.audio, ClockRate: c.rate, Channels: 1}},
+		}})
+		require.NoError(t, err)
+		n := int64(0)
+		eventually(t, func() bool {
+			require.NoError(t, writers[0].Write(sfu.Unit{Parts: picture[c.video], PTS: n * 3600, Arrival: time.Now()}))
+			require.NoError(t, writers[1].Write(sfu.Unit{Parts: [][]byte{{1, 2}}, PTS: n * int64(c.rate) / 25, Arrival: time.Now()}))
+			n++
+			mu.Lock()
+			defer mu.Unlock()
+			return last["video"].pt == c.videoPT && last["audio"].pt == c.audioPT
+		}, "neither %v nor %v", c.video, c.audio)
+		session.Close(errors.New("gone"))
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	require.Zero(t, back["video"], "timestamps go back")
+	require.Zero(t, back["audio"], "timestamps go back")
+}

@@ -9,7 +9,7 @@
 // Port reads its sockets (one goroutine each) and knows legs by ICE user name and by peer address. STUN and SRTCP are
 // handled where they are read; DTLS goes to the leg's own handshake goroutine, which ends with the handshake. A ready Leg's outgoing
 // side (Seal, SealRTCP) belongs to one goroutine, the shard. Everything that no leg claims goes to the PeerConnections of
-// publishers, through UDPConn and the TCP listener.
+// publishers, through UDPMux and TCPMux.
 package leg
 
 import (
