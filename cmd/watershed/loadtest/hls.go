@@ -37,7 +37,7 @@ type HLSResult struct {
 	Error   string // the first
 
 	Requests map[string]int // by kind, in the measured time, of all viewers
-	Keys     map[string]int // different addresses among them
+	Keys     map[string]int // different addresses by kind, from the first viewer's join to the last one's end
 	Bytes    uint64         // of bodies, compressed as they came
 	HTTP     string         // protocol of the answers
 
@@ -49,7 +49,8 @@ type HLSResult struct {
 	Stalled  time.Duration // of all viewers together
 	Skipped  int           // parts that were not listed any more when a viewer came to them
 
-	Origin             map[string]float64 // the origin's requests by kind; nil if not measured
+	Origin             map[string]float64 // the origin's requests by kind, as long as Keys; nil if not measured
+	Whole              float64            // seconds of that
 	CPU, TesterCPU     float64            // seconds
 	RSSBefore, RSSPeak int64
 }
@@ -75,6 +76,7 @@ func (h *HLS) Run(ctx context.Context) (*HLSResult, error) {
 	if h.PerConn <= 0 {
 		h.PerConn = 100
 	}
+	origin := h.scrapeOrigin()
 	began := time.Now()
 	for i := range h.Viewers {
 		if err := sleep(ctx, time.Until(began.Add(time.Duration(float64(i)/h.Rate*float64(time.Second))))); err != nil {
@@ -94,6 +96,8 @@ func (h *HLS) Run(ctx context.Context) (*HLSResult, error) {
 	}
 	cancel()
 	all.Wait()
+	r.Whole = time.Since(began).Seconds()
+	h.countOrigin(origin, r)
 	c.collect(r)
 	if r.Requests["part"]+r.Requests["segment"] == 0 {
 		return r, fmt.Errorf("loadtest: no viewer got a part; the first error: %s", r.Error)
@@ -103,7 +107,7 @@ func (h *HLS) Run(ctx context.Context) (*HLSResult, error) {
 
 // measure lets the viewers watch, and takes the costs before and after.
 func (h *HLS) measure(ctx context.Context, c *crowd, r *HLSResult) error {
-	cpu, own, origin := cpuSeconds(h.PID), cpuSeconds(os.Getpid()), h.scrapeOrigin()
+	cpu, own := cpuSeconds(h.PID), cpuSeconds(os.Getpid())
 	c.begin()
 	began := time.Now()
 	for left := h.Duration; left > 0; left -= time.Second {
@@ -121,13 +125,16 @@ func (h *HLS) measure(ctx context.Context, c *crowd, r *HLSResult) error {
 	c.end()
 	r.Seconds = time.Since(began).Seconds()
 	r.CPU, r.TesterCPU = cpuSeconds(h.PID)-cpu, cpuSeconds(os.Getpid())-own
+	return nil
+}
+
+func (h *HLS) countOrigin(before map[string]float64, r *HLSResult) {
 	if after := h.scrapeOrigin(); after != nil {
 		r.Origin = map[string]float64{}
 		for kind, n := range after {
-			r.Origin[kind] = n - origin[kind]
+			r.Origin[kind] = n - before[kind]
 		}
 	}
-	return nil
 }
 
 func (h *HLS) scrapeOrigin() map[string]float64 {

@@ -9,16 +9,16 @@ import (
 
 // mediaList is what a viewer takes from a media playlist.
 type mediaList struct {
-	parts     []listedPart
-	inits     []string
-	holdBack  time.Duration // PART-HOLD-BACK
-	canSkip   bool
-	canBlock  bool
-	ended     bool
-	last      int // media sequence number of the last part, or segment
-	lastPart  int // its index; -1 if there are no parts
-	segment   int // the last whole segment
-	advertise time.Duration
+	parts    []listedPart
+	inits    []string
+	holdBack time.Duration // PART-HOLD-BACK
+	canSkip  bool
+	canBlock bool
+	ended    bool
+	last     int           // media sequence number of the last part, or segment
+	lastPart int           // its index; -1 if there are no parts
+	segment  int           // the last whole segment
+	target   time.Duration // EXT-X-TARGETDURATION
 }
 
 // listedPart is a part, or a segment of an origin without parts.
@@ -51,8 +51,8 @@ func parseList(text string) *mediaList {
 			l.holdBack = seconds(attribute(value, "PART-HOLD-BACK"))
 			l.canSkip = attribute(value, "CAN-SKIP-UNTIL") != ""
 			l.canBlock = attribute(value, "CAN-BLOCK-RELOAD") == "YES"
-		case "#EXT-X-PART-INF":
-			l.advertise = seconds(attribute(value, "PART-TARGET"))
+		case "#EXT-X-TARGETDURATION":
+			l.target = seconds(value)
 		case "#EXT-X-MAP":
 			l.inits = append(l.inits, attribute(value, "URI"))
 		case "#EXT-X-PROGRAM-DATE-TIME":

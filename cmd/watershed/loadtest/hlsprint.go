@@ -15,6 +15,14 @@ func (r *HLSResult) Total() (n int) {
 	return n
 }
 
+// OriginTotal of its requests.
+func (r *HLSResult) OriginTotal() (n float64) {
+	for _, k := range r.Origin {
+		n += k
+	}
+	return n
+}
+
 // FetchesPerObject is how often the origin was asked for each address that viewers asked for, by kind. NaN-free: kinds that nobody asked for
 // are left out, and playlists that are asked for again and again by design (index, playlist) too.
 func (r *HLSResult) FetchesPerObject() map[string]float64 {
@@ -37,7 +45,7 @@ func (r *HLSResult) Print(out io.Writer) {
 	row("requests", "%d, %.0f/s, %.2f/s a viewer", r.Total(), rate, rate/float64(r.Viewers))
 	for _, k := range hlsKinds {
 		if r.Requests[k] > 0 {
-			row("  "+k, "%d for %d addresses", r.Requests[k], r.Keys[k])
+			row("  "+k, "%d", r.Requests[k])
 		}
 	}
 	row("bytes", "%.1f MB, %.1f Mb/s", float64(r.Bytes)/1e6, float64(r.Bytes)*8e-6/r.Seconds)
@@ -66,11 +74,8 @@ func (r *HLSResult) printOrigin(row func(name, format string, args ...any)) {
 	if r.Origin == nil {
 		return
 	}
-	total := 0.0
-	for _, n := range r.Origin {
-		total += n
-	}
-	row("origin requests", "%.0f, %.1f/s: %.2f %% of the viewers'", total, total/r.Seconds, 100*total/float64(max(1, r.Total())))
+	rate := r.OriginTotal() / r.Whole
+	row("origin requests", "%.0f in %.1f s, %.1f/s: %.2f %% of what viewers asked for a second", r.OriginTotal(), r.Whole, rate, 100*rate*r.Seconds/float64(max(1, r.Total())))
 	perObject := r.FetchesPerObject()
 	for _, kind := range slices.Sorted(maps.Keys(perObject)) {
 		row("  fetches per "+kind, "%.3f (%.0f for %d)", perObject[kind], r.Origin[kind], r.Keys[kind])

@@ -39,8 +39,15 @@ func newCrowd() *crowd {
 func (c *crowd) begin() { c.measuring.Store(true) }
 func (c *crowd) end()   { c.measuring.Store(false) }
 
+// asked notes a request, also outside the measured time: the origin counts those too.
+func (c *crowd) asked(kind, address string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keys[kind][address] = true
+}
+
 // answered notes a response.
-func (c *crowd) answered(kind, address, protocol string, size int) {
+func (c *crowd) answered(kind, protocol string, size int) {
 	if !c.measuring.Load() {
 		return
 	}
@@ -49,7 +56,6 @@ func (c *crowd) answered(kind, address, protocol string, size int) {
 	c.result.Requests[kind]++
 	c.result.Bytes += uint64(size)
 	c.result.HTTP = protocol
-	c.keys[kind][address] = true
 }
 
 func (c *crowd) failed(err error) {
@@ -283,6 +289,7 @@ func (v *hlsViewer) get(ctx context.Context, kind, address string) (string, erro
 		return "", err
 	}
 	req.Header.Set("Accept-Encoding", "gzip")
+	v.crowd.asked(kind, address)
 	res, err := v.client.Do(req)
 	if err != nil {
 		var u *url.Error
@@ -297,11 +304,11 @@ func (v *hlsViewer) get(ctx context.Context, kind, address string) (string, erro
 		if err == nil && res.StatusCode != http.StatusOK {
 			err = fmt.Errorf("%s: %s", short(address), res.Status)
 		}
-		v.crowd.answered(kind, address, res.Proto, int(n))
+		v.crowd.answered(kind, res.Proto, int(n))
 		return "", err
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, 8<<20))
-	v.crowd.answered(kind, address, res.Proto, len(body))
+	v.crowd.answered(kind, res.Proto, len(body))
 	if err == nil && res.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("%s: %s: %.200s", short(address), res.Status, body)
 	}
