@@ -55,9 +55,19 @@ var protocols = map[string]string{"": "", "webrtc": "webrtc", "llhls": "hls", "h
 func (m *Member) Playing(via string) bool {
 	counted, ok := protocols[via]
 	if ok {
-		m.room.do(func() { m.room.watches(m, func() { m.playing = counted }) })
+		m.room.do(func() { m.room.plays(m, counted) })
 	}
 	return ok
+}
+
+// plays corrects the count at once for the member itself, who was one too many until now: a page joins while it plays already.
+func (r *Room) plays(m *Member, via string) {
+	r.watches(m, func() { m.playing = via })
+	r.tellSoon()
+	if n := r.count(); n != r.told {
+		m.Out.Send(encode(presenceFrame{"presence", r.name, n}))
+		r.told = notTold // the others hear it with the next tick
+	}
 }
 
 // Bound notes whether the member watches the room's stream over its socket.

@@ -14,6 +14,7 @@ const (
 	presenceEvery = 2 * time.Second
 	historyOnJoin = 50
 	resumeMax     = 300 // missed messages; more is not a resume
+	notTold       = -1  // the count that all have heard, when they have heard different ones
 	peopleMax     = 100 // who publish or moderate, of whom the others are told
 )
 
@@ -223,6 +224,9 @@ func (r *Room) admit(m *Member, from *Resume, answer func(Joined)) {
 	j := Joined{Room: r.name, Rules: r.rules, Can: m.Can, People: r.toldOf(), Streams: r.streams(), Speakers: r.speakers.told}
 	r.history(&j, from)
 	j.Count = r.count()
+	if r.told != j.Count {
+		r.told = notTold
+	}
 	if len(r.members) == 1 {
 		r.told = j.Count // by this answer
 	}

@@ -31,12 +31,7 @@ type crowd struct {
 func (c *crowd) everybodySees(when string) {
 	c.t.Helper()
 	var missing []string
-	defer func() {
-		if c.t.Failed() {
-			c.t.Log(when, missing)
-		}
-	}()
-	require.Eventually(c.t, func() bool {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		missing = nil
 		for user, p := range c.people {
 			others := map[string]byte{}
@@ -49,8 +44,11 @@ func (c *crowd) everybodySees(when string) {
 				missing = append(missing, user+" misses "+strings.Join(m, ", "))
 			}
 		}
-		return len(missing) == 0
-	}, 90*time.Second, 100*time.Millisecond, when)
+		if len(missing) == 0 {
+			return
+		}
+		require.True(c.t, time.Now().Before(end), "%s: %v", when, missing)
+	}
 }
 
 // everybodyHears waits until it holds of all of them.

@@ -2,6 +2,7 @@ package socket
 
 import (
 	"context"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -205,6 +206,28 @@ func TestNobodyIsCountedTwice(t *testing.T) {
 	got, ok := n.sockets.Rooms().Count("river-1")
 	require.True(t, ok)
 	require.Equal(t, 4, got)
+}
+
+// TestLateWordOfPlaying: a page's player is counted before its socket has joined and said so. In the end everybody has heard the right count.
+func TestLateWordOfPlaying(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	st, _ := n.sfu.Stream("river-1")
+	counts := func(c *client, want float64) {
+		t.Helper()
+		c.until(fmt.Sprint("a count of ", want), func(o object) bool { return o["t"] == "presence" && o["count"] == want })
+	}
+	defer st.Hold("webrtc")()
+	a := n.enter("", "river-1")
+	a.send(object{"t": "playing", "room": "river-1", "via": "webrtc"})
+	counts(a, 1)
+	defer st.Hold("webrtc")()
+	counts(a, 2) // b's player
+	b, w := n.hello(object{"rooms": []object{{"room": "river-1"}}})
+	require.EqualValues(t, 3, w["rooms"].([]any)[0].(object)["count"], "player and socket may be two people")
+	b.send(object{"t": "playing", "room": "river-1", "via": "webrtc"})
+	counts(b, 2)
+	got, _ := n.sockets.Rooms().Count("river-1")
+	require.Equal(t, 2, got)
 }
 
 // TestWatch: events of streams.

@@ -225,7 +225,9 @@ func (p *person) bind() {
 		}
 	}
 	if len(changes) > 0 {
-		go p.send(object{"t": "bind", "slots": changes})
+		p.sent["bind"]++
+		b, _ := json.Marshal(object{"t": "bind", "slots": changes})
+		p.ws.Write(context.Background(), websocket.MessageText, b) // here, for the last must be the one that stays
 	}
 }
 

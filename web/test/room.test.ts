@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { fit } from '../src/room/layout';
+import { inView, recall } from '../src/room/speaking';
 import { assign, type Slot } from '../src/room/slots';
 
 describe('tiles', () => {
@@ -24,6 +25,26 @@ describe('tiles', () => {
 
   it('have no size in no box', () => {
     expect(fit(3, 0, 0, 10)).toEqual({ columns: 1, width: 0, height: 0 });
+  });
+});
+
+describe('speakers', () => {
+  const people = ['a', 'b', 'c', 'd'].map((user) => ({ user }));
+  const seen = (n: number, ...recent: string[]) => inView(people, n, recent).map((p) => p.user).join('');
+
+  it('are all in view where there is room', () => expect(seen(4, 'd')).toBe('abcd'));
+
+  it('take the place of who has not spoken, and nobody else moves', () => {
+    expect(seen(3)).toBe('abc');
+    expect(seen(3, 'd')).toBe('abd');
+    expect(seen(3, 'c', 'd')).toBe('acd');
+    expect(seen(2, 'c', 'd', 'a')).toBe('cd');
+    expect(seen(0, 'a')).toBe('');
+  });
+
+  it('are remembered, the latest first', () => {
+    expect(recall(['a', 'b'], ['c', 'b'])).toEqual(['c', 'b', 'a']);
+    expect(recall(['a'], [])).toEqual(['a']);
   });
 });
 

@@ -122,6 +122,11 @@ export const en = {
   'room.off': 'camera off',
   'room.presenting': '{name} shows the screen',
   'room.more': '{n} more',
+  'room.tool.mute': 'Mute',
+  'room.tool.unmute': 'Let speak',
+  'room.tool.stop': 'End picture',
+  'room.tool.remove': 'Remove',
+  'room.full': 'As many as a room takes show their cameras here already. You can watch and chat, and are shown when there is a place.',
 } as const;
 
 export type Key = keyof typeof en;

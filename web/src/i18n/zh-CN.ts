@@ -123,4 +123,9 @@ export const zh: Record<Key, string> = {
   'room.off': '摄像头已关',
   'room.presenting': '{name} 正在共享屏幕',
   'room.more': '还有 {n} 人',
+  'room.tool.mute': '静音',
+  'room.tool.unmute': '允许发言',
+  'room.tool.stop': '结束画面',
+  'room.tool.remove': '移出房间',
+  'room.full': '房间里打开摄像头的人已满。你可以观看和聊天，有空位时会自动打开你的画面。',
 };

@@ -91,7 +91,7 @@ function Trouble({ room: r }: { room: Room }) {
     : s.state === 'waiting' || (s.state === 'connecting' && r.chat.joined.value) ? t('room.lost')
     : s.state === 'closed' ? s.reason || String(s.code)
     : !r.chat.joined.value ? t('room.joining')
-    : refused ? (refused.code === 'forbidden' || refused.code === 'unauthorized' ? t('room.publish-denied') : refused.message)
+    : refused ? (refused.code === 'forbidden' || refused.code === 'unauthorized' ? t('room.publish-denied') : refused.code === 'full' ? t('room.full') : refused.message)
     : '';
   return text ? <p class="trouble" role="status">{text}</p> : null;
 }

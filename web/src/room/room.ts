@@ -5,10 +5,11 @@ import { isLive } from '../api';
 import type { Frame, Published, Socket } from '../socket';
 import { Chat } from '../ui/chat';
 import { Showing } from './showing';
+import { inView, recall } from './speaking';
 import { Viewing } from './viewing';
 
 /** Pictures and voices that one connection takes. More would be more than a phone decodes. */
-const slots = matchMedia('(max-width: 720px)').matches ? 6 : 12;
+export const slots = matchMedia('(max-width: 720px)').matches ? 6 : 12;
 
 export class Room {
   readonly name: string;
@@ -20,6 +21,10 @@ export class Room {
   readonly published = signal<ReadonlyMap<string, Published>>(new Map());
   /** the declared stream of the room's own name, while it is live */
   readonly main = signal<Stream | null>(null);
+  /** users who speak now, the loudest first */
+  readonly speakers = signal<readonly string[]>([]);
+  /** users who spoke, the latest first */
+  readonly recent = signal<readonly string[]>([]);
   /** what others show: screens first, then the stream of the room, then people in the order they came */
   readonly others = computed(() => this.#others());
   #socket: Socket;
@@ -35,15 +40,23 @@ export class Room {
     this.#off = [
       mine('joined', (f) => this.#joined(f)),
       mine('streams', (f) => this.#streams(f)),
+      mine('speakers', (f) => this.#speakers(f.users)),
       socket.on('watching', (f) => f.streams.forEach((s: Stream) => this.#stream(s))),
       socket.on('stream', (f) => this.#stream(f.stream)),
       effect(() => {
-        const wanted = this.others.value;
+        const all = this.others.value;
+        const first = inView(all.filter((p) => p.source === 'camera'), slots - all.filter((p) => p.source !== 'camera').length, this.recent.value);
+        const wanted = [...all.filter((p) => p.source !== 'camera'), ...first];
         untracked(() => this.viewing.want(wanted));
       }),
     ];
     this.chat = new Chat(socket, name);
     socket.watch([name]);
+  }
+
+  /** Mutes somebody, ends what they show, puts them out: for moderators. */
+  moderate(todo: string, user: string): Promise<void> {
+    return this.#socket.moderate(this.name, { do: todo, user }).then(() => undefined, () => undefined);
   }
 
   leave(): void {
@@ -58,6 +71,7 @@ export class Room {
   /** Joined, for the first time or again: sessions of the socket before are gone, so all connections open anew. */
   #joined(f: Frame): void {
     this.published.value = new Map((f.streams as Published[]).map((p) => [p.stream, p]));
+    this.#speakers(f.speakers ?? []);
     void this.viewing.open();
     void this.camera.open();
     void this.screen.open();
@@ -69,6 +83,12 @@ export class Room {
     for (const p of (f.changed ?? []) as Published[]) next.set(p.stream, { ...next.get(p.stream)!, ...p });
     for (const s of (f.removed ?? []) as string[]) next.delete(s);
     this.published.value = next;
+    if (f.removed) for (const s of [this.camera, this.screen]) if (s.refused.value?.code === 'full') void s.open(); // a place may be free
+  }
+
+  #speakers(users: string[]): void {
+    this.speakers.value = users;
+    this.recent.value = recall(this.recent.value, users);
   }
 
   #stream(s: Stream): void {

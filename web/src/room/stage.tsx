@@ -1,10 +1,12 @@
 import { useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
+import type { Key } from '../i18n/en';
 import type { Published } from '../socket';
 import { t, tOr } from '../ui/lang';
 import { myName, welcome } from '../ui/session';
 import { fit } from './layout';
-import type { Room } from './room';
+import { slots, type Room } from './room';
+import { inView } from './speaking';
 import { camera, cameraOn, microphoneOn } from './self';
 import { Tile } from './tile';
 
@@ -23,18 +25,19 @@ export function Stage({ room }: { room: Room }) {
   const presented = others.find((p) => p.source === 'screen' || p.source === 'stream');
   const people = others.filter((p) => p !== presented);
   const self = camera.value !== null;
-  const n = people.length + (self ? 1 : 0);
+  const most = slots - (others.filter((p) => p.source !== 'camera').length);
+  const n = Math.min(people.length, most + 1) + (self ? 1 : 0);
   const { width, height } = size.value;
   const aside = width > height * 1.2;
   const rest = presented ? (aside ? { width: Math.min(240, width / 4), height } : { width, height: Math.min(140, height / 4) }) : { width, height };
   const grid = fit(n, rest.width, rest.height, gap, 16 / 9, presented ? 16 / 9 : undefined);
-  const shown = grid.width < 90 ? people.slice(0, 3) : people;
+  const shown = inView(people, grid.width < 90 ? 3 : most, room.recent.value);
   return (
     <div class="stage-box" ref={box} data-presented={presented ? (aside ? 'aside' : 'below') : undefined}>
       {presented && <div class="presented"><Other room={room} of={presented} contain /></div>}
       {n > 0 && (
         <div class="grid" style={{ '--columns': grid.columns, '--w': `${grid.width}px`, '--h': `${grid.height}px` }}>
-          {self && <Me />}
+          {self && <Me room={room} />}
           {shown.map((p) => <Other key={p.stream} room={room} of={p} />)}
           {shown.length < people.length && <p class="more num">{t('room.more', { n: people.length - shown.length })}</p>}
         </div>
@@ -45,9 +48,10 @@ export function Stage({ room }: { room: Room }) {
   );
 }
 
-function Me() {
-  const name = welcome.value?.you.name || myName.value;
-  return <Tile media={camera.value} name={name} me silent={!microphoneOn.value} dark={!cameraOn.value || !camera.value?.getVideoTracks().length} />;
+function Me({ room }: { room: Room }) {
+  const you = welcome.value?.you;
+  const muted = room.published.value.get(room.camera.stream.value ?? '')?.muted?.audio; // by a moderator, too
+  return <Tile media={camera.value} name={you?.name || myName.value} me silent={!microphoneOn.value || muted} speaking={room.speakers.value.includes(you?.user ?? '')} dark={!cameraOn.value || !camera.value?.getVideoTracks().length} />;
 }
 
 function Other({ room, of: p, contain }: { room: Room; of: Published; contain?: boolean }) {
@@ -59,9 +63,23 @@ function Other({ room, of: p, contain }: { room: Room; of: Published; contain?: 
       name={p.source === 'screen' ? t('room.presenting', { name: p.name }) : p.name}
       silent={p.source !== 'stream' && (p.muted?.audio || !p.audio)}
       dark={!p.video || p.muted?.video}
-      speaking={room.viewing.loud.value.includes(p.stream)}
+      speaking={p.source === 'camera' && room.speakers.value.includes(p.user)}
       contain={contain}
       waiting={off ? tOr(`state.${seen.state}`, seen.state) : undefined}
-    />
+    >
+      {p.user && room.chat.joined.value?.can.moderate && <Tools room={room} of={p} />}
+    </Tile>
+  );
+}
+
+/** What a moderator can do with somebody who shows something. */
+function Tools({ room, of: p }: { room: Room; of: Published }) {
+  const tool = (what: Key, todo: string) => <button type="button" onClick={() => void room.moderate(todo, p.user)}>{t(what)}</button>;
+  return (
+    <div class="tile-tools" role="group" aria-label={p.name}>
+      {p.muted?.audio ? tool('room.tool.unmute', 'unmute') : tool('room.tool.mute', 'mute')}
+      {tool('room.tool.stop', 'unpublish')}
+      {tool('room.tool.remove', 'remove')}
+    </div>
   );
 }

@@ -1,9 +1,10 @@
+import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { t } from '../ui/lang';
 import { Icon } from './icons';
 
 /** One picture of the grid, with the person's name; their first letter where there is no picture. */
-export function Tile({ media, name, me, silent, dark, speaking, contain, waiting }: {
+export function Tile({ media, name, me, silent, dark, speaking, contain, waiting, children }: {
   media: MediaStream | null;
   name: string;
   /** this person: mirrored, without sound */
@@ -17,6 +18,7 @@ export function Tile({ media, name, me, silent, dark, speaking, contain, waiting
   contain?: boolean;
   /** what is waited for, in words */
   waiting?: string;
+  children?: ComponentChildren;
 }) {
   const ref = useRef<HTMLVideoElement>(null);
   useEffect(() => {
@@ -33,6 +35,7 @@ export function Tile({ media, name, me, silent, dark, speaking, contain, waiting
         {silent && <span class="off" role="img" aria-label={t('room.mic.off')}><Icon name="mic-off" /></span>}
         <span>{me ? `${name} (${t('you')})` : name}</span>
       </figcaption>
+      {children}
     </figure>
   );
 }

@@ -14,9 +14,6 @@ export interface Seen {
 export class Viewing {
   /** by stream */
   readonly seen = signal<ReadonlyMap<string, Seen>>(new Map());
-  /** the streams that are heard just now */
-  readonly loud = signal<readonly string[]>([]);
-  #listen: ReturnType<typeof setInterval>;
   #socket: Socket;
   #pc: RTCPeerConnection | null = null;
   #pool: Slot[] = [];
@@ -34,7 +31,6 @@ export class Viewing {
     this.#slots = slots;
     const off = [socket.on('slot', (f) => this.#told(f)), socket.on('unviewed', (f) => f.id === undefined && this.#again())];
     this.#off = () => off.forEach((o) => o());
-    this.#listen = setInterval(() => this.#hear(), 300);
   }
 
   /** Opens the connection, or opens it anew after the socket came back. */
@@ -66,7 +62,6 @@ export class Viewing {
 
   close(): void {
     this.#off();
-    clearInterval(this.#listen);
     if (this.#pc) this.#socket.request({ t: 'unview' }).catch(() => undefined);
     this.#hangUp();
   }
@@ -119,18 +114,6 @@ export class Viewing {
     }
     const seen = this.seen.value.get(f.stream);
     if (seen) this.seen.value = new Map(this.seen.value).set(f.stream, { ...seen, state: f.state });
-  }
-
-  /** Whose voice is heard: -40 dB is quiet speech. */
-  #hear(): void {
-    const now: string[] = [];
-    for (const t of this.#pc?.getTransceivers() ?? []) {
-      const slot = this.#pool.find((s) => s.mid === t.mid);
-      if (slot?.kind !== 'audio' || !slot.stream) continue;
-      const source = t.receiver.getSynchronizationSources()[0];
-      if (source && performance.timeOrigin + performance.now() - source.timestamp < 1000 && (source.audioLevel ?? 0) > 0.01) now.push(slot.stream);
-    }
-    if (now.join() !== this.loud.value.join()) this.loud.value = now;
   }
 
   /** Puts each stream's tracks together; an element whose stream has the same tracks is not touched. */
