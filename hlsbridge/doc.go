@@ -30,6 +30,11 @@
 // discontinuity sequence of an epoch are the whole seconds since the stream was created, and segments last a second or more.
 // Playlists hold relative addresses and nothing of who asks. They are the same bytes for everyone.
 //
+// # Caches in front
+//
+// edge has configurations for nginx and Varnish, web/worker is one for Cloudflare, and a node with shield: true (package shield) is one of
+// our own. What they save is seen in watershed_hls_requests_total, and with `watershed loadtest hls --origin-metrics`.
+//
 // # When packaging runs
 //
 // From a stream's first request until thirty seconds after the last, for a stream on demand; five minutes after the last for others,

@@ -14,4 +14,7 @@
 // a script of a kilobyte (early.js) inside the page's head, so that the picture does not wait for the modules. src/socket.ts speaks
 // watershed.v1 (signaling/PROTOCOL.md) and knows no browser. Pages learn who the visitor is from a token in the address's
 // fragment or local storage; the server renders nothing that needs one.
+//
+// worker is no page but a Cloudflare Worker for the HLS bridge's crowd: it checks path tokens and keeps them out of the cache's keys. It is tested in
+// workerd; the real Cloudflare is not tested.
 package web
