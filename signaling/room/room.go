@@ -113,6 +113,7 @@ func (r *Room) run() {
 			r.flush()
 		case <-tick.C:
 			r.tellCount()
+			r.silence() // a mute ends by itself, without a decision
 		case <-r.listening:
 			r.hear()
 		case <-rules:

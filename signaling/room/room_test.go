@@ -145,3 +145,34 @@ func TestFull(t *testing.T) {
 	}
 	h.Wait()
 }
+
+// told is a voice that tells of its silence.
+type told chan bool
+
+func (told) Level() int        { return 0 }
+func (t told) Silence(on bool) { t <- on }
+
+// TestMuteSilences: who is muted is not heard, with what they publish now and later, until the mute ends by itself.
+func TestMuteSilences(t *testing.T) {
+	h := newHub(t, nil)
+	m := &Member{User: "ann", Out: &outlet{make(chan struct{}), never{}}}
+	require.NoError(t, h.Join("kitchen", m, nil, func(Joined) {}))
+	publish := func(name id.Stream) (*Publication, told) {
+		p, err := m.Claim(name, false, func(error) {}, func() {})
+		require.NoError(t, err)
+		v := make(told, 10)
+		p.Live("camera", true, true, v)
+		return p, v
+	}
+	camera, voice := publish("kitchen+ann")
+	require.NoError(t, h.Mute(t.Context(), Moderation{Room: "kitchen", By: "mod", User: "ann", For: 3 * time.Second}))
+	require.True(t, <-voice)
+	_, second := publish("kitchen+ann-screen")
+	require.True(t, <-second)
+	camera.Mute(Muted{Video: true})
+	require.True(t, <-voice, "not theirs to lift")
+	require.False(t, <-voice, "the time is over")
+	require.False(t, <-second)
+	m.Leave()
+	h.Wait()
+}
