@@ -60,8 +60,8 @@ func TestWatchShowsNameAndPosterWithoutScript(t *testing.T) {
 	require.Contains(t, body, "<h1>river-1</h1>")
 	require.Contains(t, body, `poster="/api/v1/streams/river-1/snapshot"`)
 	require.Contains(t, body, `<meta property="og:image" content="http://example.com/api/v1/streams/river-1/snapshot">`)
-	require.Contains(t, body, `src="/assets/watch-1.js"`)
-	require.Contains(t, body, `<link rel="modulepreload" href="/assets/ui-1.js">`)
+	require.Contains(t, body, `<meta name="page-module" content="/assets/watch-1.js">`, "the first script loads it, after the first picture")
+	require.Contains(t, body, `<link rel="preload" as="script" crossorigin href="/assets/ui-1.js">`)
 	require.Contains(t, body, `href="/assets/app-1.css"`)
 	require.Equal(t, "no-cache", w.Header().Get("Cache-Control"))
 }
