@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"watershed/cluster"
 	"watershed/sfu/id"
@@ -14,6 +15,7 @@ type Publication struct {
 	member *Member
 	stream id.Stream
 	end    func(error) // ends it; called on a goroutine of its own
+	taken  atomic.Bool // another has the name now
 	live   bool
 	info   Published
 	voice  Voice
@@ -52,6 +54,9 @@ func (m *Member) Claim(stream id.Stream, takeover bool, end func(error), made fu
 		if old != nil && old.live {
 			r.broadcast(streamsFrame{T: "streams", Room: r.name, Removed: []id.Stream{stream}})
 		}
+		if old != nil {
+			old.taken.Store(true)
+		}
 		made()
 	})
 	switch {
@@ -60,12 +65,13 @@ func (m *Member) Claim(stream id.Stream, takeover bool, end func(error), made fu
 	case err != nil:
 		return nil, err
 	case old != nil:
-		old.end(errTakenOver)
+		old.end(ErrTakenOver)
 	}
 	return p, nil
 }
 
-var errTakenOver = &Refusal{Code: "busy", Text: "you published this from elsewhere"}
+// ErrTakenOver is why a publication ends whose name another claim has taken.
+var ErrTakenOver = &Refusal{Code: "busy", Text: "you published this from elsewhere"}
 
 // full reports whether so many others publish that the user cannot.
 func (r *Room) full(user string) bool {
@@ -77,6 +83,9 @@ func (r *Room) full(user string) bool {
 	}
 	return len(others) >= PublishersMax
 }
+
+// Taken reports whether the name is another publication's; then the stream may end before the publication hears of it.
+func (p *Publication) Taken() bool { return p.taken.Load() }
 
 // Live tells the room about it.
 func (p *Publication) Live(source string, audio, video bool, voice Voice) {

@@ -214,6 +214,9 @@ func (p *publisher) kicked(reason error) {
 func (p *publisher) over(reason error) {
 	defer p.conn.survive()
 	p.forget()
+	if errors.Is(reason, sfu.ErrStreamGone) && p.claim != nil && p.claim.Taken() {
+		reason = room.ErrTakenOver
+	}
 	c := p.conn
 	c.log.Info("publisher left", "stream", p.stream.Name, "protocol", "socket", "reason", reason)
 	if errors.Is(reason, errReplaced) || errors.Is(reason, errUnpublished) || errors.Is(reason, errSocketEnded) {
