@@ -11,9 +11,9 @@ export interface Opening {
   answer: Promise<Response>;
 }
 
-/** Sends an offer for one video and one audio. `url` is the WHEP endpoint; it must be absolute or relative to the page. */
-export function open(url: string, token?: string | null): Opening {
-  const pc = new RTCPeerConnection();
+/** Sends an offer for one video and one audio. `url` is the WHEP endpoint; it must be absolute or relative to the page. With relays, media goes through one of them. */
+export function open(url: string, token?: string | null, relays?: RTCIceServer[]): Opening {
+  const pc = new RTCPeerConnection(relays && { iceServers: relays, iceTransportPolicy: 'relay' });
   const media = new MediaStream();
   pc.ontrack = (e) => media.addTrack(e.track);
   for (const kind of ['video', 'audio']) {

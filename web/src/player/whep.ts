@@ -11,27 +11,48 @@ const patience = 4000;
 export class WHEP implements Transport {
   readonly via = 'webrtc';
   #opening: Opening;
+  #video: HTMLVideoElement;
   #listener: Listener;
   #token: string | null;
   #session: string | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
+  #connected = false;
+  /** TURN servers that the answer named, until they have been tried. */
+  #relays: RTCIceServer[] = [];
   #last: RTCInboundRtpStreamStats | undefined;
 
   /** @param early an offer that is already on its way */
   constructor(video: HTMLVideoElement, target: Target, listener: Listener, early?: Opening) {
     this.#listener = listener;
     this.#token = target.token;
+    this.#video = video;
     this.#opening = early ?? open(`${target.server}/whep/${target.stream}`, target.token);
-    const { pc, media } = this.#opening;
-    pc.addEventListener('connectionstatechange', () => this.#changed());
-    pc.addEventListener('track', () => this.#attach(video, media));
-    if (media.getTracks().length) this.#attach(video, media);
+    this.#follow();
+  }
+
+  #follow(): void {
+    const opening = this.#opening;
+    opening.pc.addEventListener('connectionstatechange', () => opening === this.#opening && this.#changed());
+    opening.pc.addEventListener('track', () => this.#attach(opening.media));
+    if (opening.media.getTracks().length) this.#attach(opening.media);
     this.#accept().catch((e) => this.#fail(e instanceof TypeError ? 'network' : 'media', String(e)));
   }
 
-  #attach(video: HTMLVideoElement, media: MediaStream): void {
-    if (this.#closed || video.srcObject === media) return;
+  /** Nothing came through directly: once more through the relays that the answer named. */
+  #relay(): void {
+    const relays = this.#relays;
+    this.#relays = [];
+    const { url, pc } = this.#opening;
+    void this.#delete();
+    pc.close();
+    this.#opening = open(url, this.#token, relays);
+    this.#follow();
+  }
+
+  #attach(media: MediaStream): void {
+    const video = this.#video;
+    if (this.#closed || media !== this.#opening.media || video.srcObject === media) return;
     video.srcObject = media;
     video.play().catch(() => undefined); // refused where autoplay is: the player shows its button
   }
@@ -45,6 +66,7 @@ export class WHEP implements Transport {
       const retry = Number(response.headers.get('Retry-After')) * 1000 || 0;
       return this.#fail(failureOf(response.status), await detail(response), retry);
     }
+    if (!relaysTried(this.#opening.pc)) this.#relays = relaysOf(response.headers.get('Link'));
     this.#arm(openWithin, 'blocked');
     this.#changed();
   }
@@ -54,12 +76,13 @@ export class WHEP implements Transport {
     switch (this.#opening.pc.connectionState) {
       case 'connected':
         clearTimeout(this.#timer);
+        this.#connected = true;
         return this.#listener.connected();
       case 'disconnected':
         return this.#arm(patience, 'broken');
       case 'failed':
       case 'closed':
-        return this.#fail(this.#last ? 'broken' : 'blocked');
+        return this.#fail(this.#connected ? 'broken' : 'blocked');
     }
   }
 
@@ -70,6 +93,7 @@ export class WHEP implements Transport {
 
   #fail(why: Parameters<Listener['failed']>[0], text?: string, retry?: number): void {
     if (this.#closed) return;
+    if (why === 'blocked' && this.#relays.length) return this.#relay();
     this.close();
     this.#listener.failed(why, text, retry);
   }
@@ -119,6 +143,18 @@ export class WHEP implements Transport {
     this.#session = null;
     if (session) await fetch(session, { method: 'DELETE', headers: this.#auth(), keepalive: true }).catch(() => undefined);
   }
+}
+
+const relaysTried = (pc: RTCPeerConnection) => pc.getConfiguration().iceTransportPolicy === 'relay';
+
+/** The TURN servers among the links of an answer (RFC 9725 section 4.6). */
+export function relaysOf(link: string | null): RTCIceServer[] {
+  const relays: RTCIceServer[] = [];
+  for (const [, urls = '', rest = ''] of (link ?? '').matchAll(/<(turns?:[^>]+)>((?:\s*;\s*[\w-]+="[^"]*")*)/g)) {
+    const value = (key: string) => rest.match(new RegExp(`;\\s*${key}="([^"]*)"`))?.[1];
+    if (value('rel') === 'ice-server') relays.push({ urls, username: value('username'), credential: value('credential') });
+  }
+  return relays;
 }
 
 /** What happened between two reports. Delay: half a round trip on the network, plus jitter buffer and decoder (totalProcessingDelay runs from the first packet of a frame to its decoded picture). */
