@@ -292,6 +292,7 @@ func (idleConverter) Convert(ctx context.Context, _ *sfu.Layer, to *sfu.Writer) 
 	<-ctx.Done()
 	return err
 }
+
 func (idleConverter) Ladder(ctx context.Context, _ *sfu.Layer, _ []*sfu.Writer) error {
 	<-ctx.Done()
 	return nil

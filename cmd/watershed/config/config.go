@@ -80,7 +80,7 @@ type TURN struct {
 
 // Records that outgrow a log.
 type Records struct {
-	DSN string `yaml:"dsn"` // "" is SQLite in data; postgres://...
+	DSN string `yaml:"dsn"` // for a later version: must be empty
 }
 
 // Auth says who may do what.
@@ -101,9 +101,9 @@ type HLS struct {
 
 // Cluster of nodes.
 type Cluster struct {
-	Node   string   `yaml:"node"` // name of this node; "" makes one and keeps it in data
-	Listen string   `yaml:"listen"`
-	Join   []string `yaml:"join"`
+	Node   string   `yaml:"node"`   // name of this node; "" makes one and keeps it in data
+	Listen string   `yaml:"listen"` // for a later version of several nodes: nothing listens yet
+	Join   []string `yaml:"join"`   // likewise: must be empty
 }
 
 // Log of the node.
@@ -204,6 +204,10 @@ func (c *Config) Check(file string) error {
 		return bad("auth.claims", "%v", err)
 	}
 	switch {
+	case len(c.Cluster.Join) > 0:
+		return bad("cluster.join", "this version runs a cluster of one; leave it out")
+	case c.Records.DSN != "":
+		return bad("records.dsn", "this version keeps no records outside its data folder; leave it out")
 	case c.Auth.Mode != "token" && c.Auth.Mode != "open":
 		return bad("auth.mode", "%q: use token or open", c.Auth.Mode)
 	case c.Auth.Mode == "open" && !loopback(c.HTTP.Listen):
