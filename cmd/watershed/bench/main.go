@@ -33,6 +33,7 @@ var sections = []section{
 	{"llhls", "the same by LL-HLS, with parts of 150 ms and of 350 ms; the stream is watched already", llhls},
 	{"cameras", "50 cameras on one node, one viewer each", cameras},
 	{"fan-out", "one 720p25 camera, 2 Mb/s, on one node, many viewers", fanOut},
+	{"churn", "viewers come and go while others watch", churn},
 }
 
 // bench is one run.

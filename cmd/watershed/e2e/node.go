@@ -11,9 +11,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -186,6 +188,29 @@ func (n *Node) Log() string {
 
 // PID of the process.
 func (n *Node) PID() int { return n.cmd.Process.Pid }
+
+// Heap is the node's live memory in MiB, after a collection.
+func (n *Node) Heap() (float64, error) {
+	base := "http://" + n.Listening["metrics"]
+	profile, err := http.Get(base + "/debug/pprof/heap?gc=1")
+	if err != nil {
+		return 0, err
+	}
+	profile.Body.Close()
+	metrics, err := http.Get(base + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer metrics.Body.Close()
+	lines := bufio.NewScanner(metrics.Body)
+	for lines.Scan() {
+		if v, ok := strings.CutPrefix(lines.Text(), "go_memstats_heap_alloc_bytes "); ok {
+			bytes, err := strconv.ParseFloat(v, 64)
+			return bytes / (1 << 20), err
+		}
+	}
+	return 0, errors.New("the node does not tell its heap")
+}
 
 // Stop asks the node to end, as a service manager does, and waits. It fails if that takes longer than the limit, or the node does not end well.
 func (n *Node) Stop(limit time.Duration) error {
