@@ -81,7 +81,7 @@ func groupConfig(node raft.ServerID, alone bool, log *slog.Logger) *raft.Config 
 	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = 500*time.Millisecond, 500*time.Millisecond, 400*time.Millisecond
 	if alone {
 		// Nobody else can be leader, so there is nobody to wait for.
-		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = 20*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond
+		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = 100*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
 	}
 	cfg.CommitTimeout = 20 * time.Millisecond
 	// An entry of messages may have a megabyte, so few are kept; a start replays those since the last snapshot.
