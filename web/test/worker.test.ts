@@ -51,7 +51,7 @@ beforeAll(async () => {
   origin.listen(0, '127.0.0.1');
   await once(origin, 'listening');
   writeFileSync(join(folder, 'config.capnp'), config((origin.address() as AddressInfo).port));
-  workerd = spawn('node_modules/.bin/workerd', ['serve', join(folder, 'config.capnp'), '--control-fd=3'], { stdio: ['ignore', 'inherit', 'inherit', 'pipe'] });
+  workerd = spawn('node_modules/@cloudflare/workerd-linux-64/bin/workerd', ['serve', join(folder, 'config.capnp'), '--control-fd=3'], { stdio: ['ignore', 'inherit', 'inherit', 'pipe'] });
   const control = workerd.stdio[3] as Readable;
   const [line] = await Promise.race([once(control, 'data'), once(workerd, 'exit').then(() => Promise.reject(new Error('workerd ended')))]);
   base = `http://127.0.0.1:${JSON.parse(String(line)).port}`;
