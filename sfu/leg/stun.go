@@ -37,15 +37,16 @@ func (l *Leg) answerSTUN(m *stun.Message, from *path) {
 		return
 	}
 	l.lastSeen.Store(time.Now().Unix())
+	// Before a nomination any working pair will do: it saves a round trip. The path moves before the answer goes, so that a peer that
+	// has the answer has the media, too.
+	if old := l.path.Load(); old == nil || m.Contains(stun.AttrUseCandidate) && old.peer != from.peer {
+		l.use(from)
+	}
 	reply, err := stun.Build(m, stun.BindingSuccess,
 		&stun.XORMappedAddress{IP: from.peer.Addr().AsSlice(), Port: int(from.peer.Port())},
 		integrity, stun.Fingerprint)
 	if err == nil {
 		l.port.sendOn(from, reply.Raw)
-	}
-	// Before a nomination any working pair will do: it saves a round trip.
-	if old := l.path.Load(); old == nil || m.Contains(stun.AttrUseCandidate) && old.peer != from.peer {
-		l.use(from)
 	}
 }
 
