@@ -1,8 +1,11 @@
 // Package udpbatch sends many datagrams to many peers in few system calls.
 //
 // A Batch is filled peer by peer. Datagrams of one size to one peer become one message that the kernel cuts up
-// itself (UDP generic segmentation offload), and up to 64 messages leave in one sendmmsg. Nothing blocks: what a full socket does
-// not take is dropped and counted, as the network would. Systems without these calls send one by one.
+// itself (UDP generic segmentation offload), and up to 64 messages leave in one sendmmsg. Systems without these calls send one by one.
+//
+// A full socket is given a few milliseconds to drain, which spreads a keyframe for many viewers over the time that the wire needs for it; what it
+// does not take then is dropped and counted, as the network would. That patience is a tenth of the time at most, so a wire that is too thin for its viewers
+// delays nothing else.
 package udpbatch
 
 import (
@@ -23,6 +26,7 @@ type Stats struct {
 	Bytes     atomic.Uint64
 	Messages  atomic.Uint64 // a GSO run is one message
 	Calls     atomic.Uint64 // system calls
+	Waits     atomic.Uint64 // times that a full socket was waited for
 	Dropped   atomic.Uint64 // refused: full buffer, unreachable peer
 	Fallbacks atomic.Uint64 // times that segmentation was refused and given up
 }
@@ -94,7 +98,7 @@ func (m *message) join(to Addr, start, n int, gso bool) bool {
 	return true
 }
 
-// Flush sends everything. It never waits.
+// Flush sends everything. It waits for a full socket, but for no more than a tenth of the time.
 func (b *Batch) Flush() {
 	if b.n > 0 {
 		b.sys.send(b)

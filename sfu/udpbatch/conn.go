@@ -49,13 +49,14 @@ func listenOne(ctx context.Context, address string) (*Conn, error) {
 		return nil, err
 	}
 	udp := pc.(*net.UDPConn)
-	udp.SetReadBuffer(socketBuffer) // best effort: the kernel clips it to its own limit
-	udp.SetWriteBuffer(socketBuffer)
 	raw, err := udp.SyscallConn()
 	if err != nil {
 		udp.Close()
 		return nil, err
 	}
+	udp.SetReadBuffer(socketBuffer) // best effort: the kernel clips it to its own limit
+	udp.SetWriteBuffer(socketBuffer)
+	forceBuffers(raw, socketBuffer) // which root may pass
 	c := &Conn{udp: udp, raw: raw, ipv6: c6(udp.LocalAddr())}
 	c.gso.Store(probeGSO(raw))
 	return c, nil

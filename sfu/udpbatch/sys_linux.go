@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +45,14 @@ func sharePort(_, _ string, c syscall.RawConn) error {
 	return errors.Join(err, failed)
 }
 
+// forceBuffers sets both buffers past net.core.rmem_max and wmem_max, which are 208 KiB on most systems, if the process may.
+func forceBuffers(c syscall.RawConn, bytes int) {
+	c.Control(func(fd uintptr) {
+		unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, bytes)
+		unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, bytes)
+	})
+}
+
 // probeGSO asks whether the kernel knows UDP_SEGMENT (Linux 4.18).
 func probeGSO(c syscall.RawConn) (ok bool) {
 	c.Control(func(fd uintptr) {
@@ -72,6 +81,7 @@ type system struct {
 	errno syscall.Errno
 
 	refusals int // runs refused in a row that went one by one
+	patience patience
 
 	call func(fd uintptr) bool // made once, so that sending allocates nothing
 }
@@ -124,7 +134,7 @@ func (s *system) send(b *Batch) {
 			s.from += s.sent
 			continue
 		}
-		if s.errno == unix.EINTR {
+		if s.errno == unix.EINTR || s.errno == unix.EAGAIN && s.awaitRoom(b) {
 			continue
 		}
 		s.refused(b, s.from)
@@ -194,3 +204,42 @@ func (s *system) refused(b *Batch, i int) {
 	}
 	s.from, s.to, s.hdrs[i], s.iovs[i] = from, to, hdr, iov
 }
+
+// awaitRoom waits until the socket has drained to the half; false if that takes too long.
+func (s *system) awaitRoom(b *Batch) (ok bool) {
+	began := time.Now()
+	left := s.patience.at(began)
+	if left < time.Millisecond {
+		return false
+	}
+	b.conn.Stats.Waits.Add(1)
+	b.conn.raw.Control(func(fd uintptr) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, int(left.Milliseconds()))
+		ok = n == 1 || err == unix.EINTR
+	})
+	s.patience.spend(time.Since(began))
+	return ok
+}
+
+// patience is how long a full socket may be waited for: it grows with the time in between.
+type patience struct {
+	left time.Duration
+	last time.Time
+}
+
+const (
+	maxPatience   = 8 * time.Millisecond // a wire of 1 Gb/s carries a megabyte in that
+	patienceShare = 10                   // one part in ten of the time
+)
+
+func (p *patience) at(now time.Time) time.Duration {
+	if p.last.IsZero() {
+		p.left = maxPatience
+	} else {
+		p.left = min(p.left+now.Sub(p.last)/patienceShare, maxPatience)
+	}
+	p.last = now
+	return p.left
+}
+
+func (p *patience) spend(d time.Duration) { p.left -= d }

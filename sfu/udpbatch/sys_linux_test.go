@@ -2,7 +2,12 @@ package udpbatch
 
 import (
 	"bytes"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -46,4 +51,65 @@ func TestSegmentationIsGivenUpWhenAllIsRefused(t *testing.T) {
 	require.False(t, conn.GSO())
 	require.EqualValues(t, 1, conn.Stats.Fallbacks.Load())
 	require.Zero(t, conn.Stats.Dropped.Load())
+}
+
+// thinWire moves the calling goroutine into a network of its own whose loopback carries 100 Mb/s, as a real network card would.
+func thinWire(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("making a network namespace needs root")
+	}
+	runtime.LockOSThread() // for good: the thread ends with the goroutine
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Skipf("no network namespaces here: %v", err)
+	}
+	for _, args := range [][]string{
+		{"ip", "link", "set", "lo", "up"},
+		{"tc", "qdisc", "add", "dev", "lo", "root", "tbf", "rate", "100mbit", "burst", "16kb", "latency", "10s"},
+	} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("%v (Debian package iproute2, and a kernel with sch_tbf): %v %s", args, err, out)
+		}
+	}
+}
+
+// TestAFullSocketIsGivenTime sends keyframes of 96 kB, 8 ms of the wire, through a socket that holds a third of one: at 80 ms each nothing is lost, and when
+// the wire is too thin for good, the excess is dropped instead of waited for.
+func TestAFullSocketIsGivenTime(t *testing.T) {
+	thinWire(t)
+	conn, b, reader := pair(t, "127.0.0.1:0")
+	require.NoError(t, conn.udp.SetWriteBuffer(16<<10))
+	b.To(conn.Addr(addrOf(reader)))
+	p := bytes.Repeat([]byte{7}, 1200)
+	keyframe := func() {
+		for range 80 {
+			put(b, p)
+		}
+		b.Flush()
+	}
+	for range 5 {
+		keyframe()
+		expect(t, reader, slices.Repeat([][]byte{p}, 80))
+		b.sys.patience.last = b.sys.patience.last.Add(-80 * time.Millisecond) // until the next
+	}
+	require.NotZero(t, conn.Stats.Waits.Load(), "the wire was not thin enough to test anything")
+	require.Zero(t, conn.Stats.Dropped.Load())
+
+	began := time.Now()
+	for range 50 {
+		keyframe()
+	}
+	took := time.Since(began)
+	require.NotZero(t, conn.Stats.Dropped.Load())
+	require.LessOrEqual(t, b.sys.patience.left, maxPatience)
+	t.Logf("50 keyframes, which the wire takes 390 ms for, took %v; %d datagrams were dropped", took, conn.Stats.Dropped.Load())
+}
+
+func TestPatienceIsATenthOfTheTime(t *testing.T) {
+	var p patience
+	now := time.Unix(1000, 0)
+	require.Equal(t, maxPatience, p.at(now))
+	p.spend(maxPatience)
+	require.Zero(t, p.at(now))
+	require.Equal(t, 2*time.Millisecond, p.at(now.Add(20*time.Millisecond)))
+	require.Equal(t, maxPatience, p.at(now.Add(time.Hour)))
 }

@@ -17,6 +17,8 @@ func (c *Conn) Addr(ap netip.AddrPort) Addr { return Addr{ap} }
 
 func sharePort(_, _ string, _ syscall.RawConn) error { return nil }
 
+func forceBuffers(syscall.RawConn, int) {}
+
 func probeGSO(syscall.RawConn) bool { return false }
 
 type system struct{}

@@ -52,6 +52,7 @@ var (
 	udpMessages  = desc("udp_messages_total", "Messages that carried them; a segmented run (GSO) is one.", "socket")
 	udpCalls     = desc("udp_system_calls_total", "System calls that carried the messages.", "socket")
 	udpDropped   = desc("udp_dropped_total", "Datagrams that the kernel refused: full buffer, unreachable peer.", "socket")
+	udpWaits     = desc("udp_waits_total", "Times that a full socket was waited for.", "socket")
 	udpFallbacks = desc("udp_gso_fallbacks_total", "Times that segmentation was refused and given up.", "socket")
 	udpGSO       = desc("udp_gso", "1 if the kernel cuts up runs for the socket.", "socket")
 )
@@ -116,6 +117,7 @@ func (c mediaCollector) sockets(out chan<- prometheus.Metric) {
 		out <- counter(udpMessages, s.Messages.Load(), socket)
 		out <- counter(udpCalls, s.Calls.Load(), socket)
 		out <- counter(udpDropped, s.Dropped.Load(), socket)
+		out <- counter(udpWaits, s.Waits.Load(), socket)
 		out <- counter(udpFallbacks, s.Fallbacks.Load(), socket)
 		gso := 0.0
 		if conn.GSO() {
