@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"watershed/sfu"
+	"watershed/sfu/mediatest"
 )
 
 // pionViewer watches with a full WebRTC stack that is not ours, over the given networks.
@@ -73,13 +74,24 @@ func receive(t *testing.T, seqs <-chan uint16, n int) {
 }
 
 func TestAnotherStackWatches(t *testing.T) {
-	for name, network := range map[string]webrtc.NetworkType{"UDP": webrtc.NetworkTypeUDP4, "ICE-TCP": webrtc.NetworkTypeTCP4} {
+	for name, c := range map[string]struct {
+		listen  string
+		network webrtc.NetworkType
+	}{
+		"UDP":               {"127.0.0.1:0", webrtc.NetworkTypeUDP4},
+		"ICE-TCP":           {"127.0.0.1:0", webrtc.NetworkTypeTCP4},
+		"UDP over IPv6":     {"[::1]:0", webrtc.NetworkTypeUDP6},
+		"ICE-TCP over IPv6": {"[::1]:0", webrtc.NetworkTypeTCP6},
+	} {
 		t.Run(name, func(t *testing.T) {
-			s := node(t, nil)
+			if strings.HasPrefix(c.listen, "[") {
+				mediatest.NeedIPv6(t)
+			}
+			s := nodeAt(t, c.listen, nil)
 			st := s.Declare("cam", sfu.Spec{})
 			src := publish(t, st, "coast")
 			src.write(5)
-			_, _, seqs := pionViewer(t, s, st, nil, network)
+			_, _, seqs := pionViewer(t, s, st, nil, c.network)
 			receive(t, seqs, 5)
 			src.write(50)
 			receive(t, seqs, 50)

@@ -23,9 +23,16 @@ import (
 // node runs a media plane on loopback for one test and checks that nothing is left of it.
 func node(t *testing.T, edit func(*sfu.Config)) *sfu.SFU {
 	t.Helper()
+	return nodeAt(t, "127.0.0.1:0", edit)
+}
+
+// nodeAt is a node whose media port is at an address.
+func nodeAt(t *testing.T, listen string, edit func(*sfu.Config)) *sfu.SFU {
+	t.Helper()
 	before := runtime.NumGoroutine()
 	ctx, cancel := context.WithCancel(context.Background())
-	port, err := leg.Listen(ctx, leg.Config{Listen: "127.0.0.1:0", Shards: 2})
+	t.Cleanup(cancel)
+	port, err := leg.Listen(ctx, leg.Config{Listen: listen, Shards: 2})
 	require.NoError(t, err)
 	cfg := sfu.Config{Port: port}
 	if edit != nil {

@@ -2,6 +2,7 @@ package leg
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"testing"
@@ -97,4 +98,33 @@ func TestSilentConnectionsDoNotDelayTheEnd(t *testing.T) {
 		t.Fatal("it is still being read")
 	}
 	require.Zero(t, port.strangers.Load())
+}
+
+// TestPublicAddressesAreAnnouncedAlone: behind a 1:1 NAT nobody outside reaches the interfaces' own.
+func TestPublicAddressesAreAnnouncedAlone(t *testing.T) {
+	port, err := Listen(context.Background(), Config{Listen: "127.0.0.1:0", Shards: 1, Public: []netip.Addr{
+		netip.MustParseAddr("203.0.113.7"), netip.MustParseAddr("2001:db8::7"),
+	}})
+	require.NoError(t, err)
+	t.Cleanup(port.shutdown)
+	n := port.Local().Port()
+	require.Equal(t, []string{
+		fmt.Sprintf("1 1 udp 2130706431 203.0.113.7 %d typ host", n),
+		fmt.Sprintf("2 1 udp 2130706175 2001:db8::7 %d typ host", n),
+		fmt.Sprintf("101 1 tcp 2122121471 203.0.113.7 %d typ host tcptype passive", n),
+		fmt.Sprintf("102 1 tcp 2122121215 2001:db8::7 %d typ host tcptype passive", n),
+	}, port.Candidates())
+	require.Equal(t, []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("203.0.113.7"), n), netip.AddrPortFrom(netip.MustParseAddr("2001:db8::7"), n)}, port.Peers())
+	require.Equal(t, "127.0.0.1", port.Local().Addr().String(), "the relay goes by the inside")
+}
+
+// TestEveryFamilyIsAnnounced: a port on all addresses is reached by both families, and names no address that only this link knows.
+func TestEveryFamilyIsAnnounced(t *testing.T) {
+	port, err := Listen(context.Background(), Config{Listen: ":0", Shards: 1})
+	require.NoError(t, err)
+	t.Cleanup(port.shutdown)
+	require.NotEmpty(t, port.Addresses())
+	for _, a := range port.Addresses() {
+		require.False(t, a.IsLinkLocalUnicast() || a.Is4In6() || a.IsUnspecified(), a)
+	}
 }

@@ -32,9 +32,15 @@ type parcel struct {
 // NewPath relays to the node's media port. The queue holds 250 ms of 2 Mb/s: a home router's.
 func NewPath(t testing.TB, node netip.AddrPort, delay time.Duration) *Path {
 	t.Helper()
+	return NewPathAt(t, netip.MustParseAddrPort("127.0.0.1:0"), node, delay)
+}
+
+// NewPathAt is a path that viewers find at an address of its own: as a 1:1 NAT, when the port is the node's.
+func NewPathAt(t testing.TB, outside, node netip.AddrPort, delay time.Duration) *Path {
+	t.Helper()
 	p := &Path{delay: delay, queue: 64 << 10}
 	var err error
-	if p.outer, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
+	if p.outer, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(outside)); err != nil {
 		t.Fatal(err)
 	}
 	if p.inner, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(node)); err != nil {
