@@ -23,6 +23,7 @@
 //	/hls/{stream}/{epoch}/v0/init{n}.mp4         the n-th initialisation segment
 //	/hls/{stream}/compat.m3u8                    MPEG-TS for old players, made of the same segments when somebody asks
 //	/hls/{stream}/dvr.m3u8, vod.m3u8, clip.mp4   recordings: timeshift.go
+//	/hls/{stream}/dvr.json                       what a time line shows of them: dvr.go
 //	/dash/{stream}/manifest.mpd                  LL-DASH of the same files
 //	/flv/{stream}.flv                            HTTP-FLV
 //

@@ -18,7 +18,8 @@ import (
 
 // What a recording is served as, below /hls/{stream}/:
 //
-//	dvr.m3u8                        the last two hours, going on
+//	dvr.m3u8                        the last two hours, going on; ?from=TIME is a shorter list for who wants no earlier ones
+//	dvr.json                        what of these hours there is, for a player's time line
 //	vod.m3u8?from=TIME&to=TIME      a range, ended; times are RFC 3339 or Unix seconds
 //	clip.mp4?from=TIME&to=TIME      the same as one file
 //	dvr-v0.m3u8, vod-v0.m3u8?...    their media playlists
@@ -38,7 +39,7 @@ func (b *Bridge) serveRecording(w http.ResponseWriter, r *http.Request, st *sfu.
 	name, isPlaylist := strings.CutSuffix(file, ".m3u8")
 	kind, track, _ := strings.Cut(name, "-")
 	piece, isPiece := strings.CutPrefix(file, "rec/")
-	if !isPiece && file != "clip.mp4" && !(isPlaylist && (kind == "dvr" || kind == "vod")) {
+	if !isPiece && file != "clip.mp4" && file != "dvr.json" && !(isPlaylist && (kind == "dvr" || kind == "vod")) {
 		return false
 	}
 	a, err := b.archive(st.Name, false)
@@ -50,6 +51,8 @@ func (b *Bridge) serveRecording(w http.ResponseWriter, r *http.Request, st *sfu.
 		notFound(w, "this stream has no recording")
 	case isPiece:
 		servePiece(w, r, a, piece)
+	case file == "dvr.json":
+		b.serveHistory(w, r, a)
 	default:
 		b.serveSpans(w, r, a, kind, track, file == "clip.mp4")
 	}
@@ -58,11 +61,7 @@ func (b *Bridge) serveRecording(w http.ResponseWriter, r *http.Request, st *sfu.
 
 // serveSpans answers with a playlist or a clip of a range.
 func (b *Bridge) serveSpans(w http.ResponseWriter, r *http.Request, a *archive.Archive, kind, track string, clip bool) {
-	now := time.Now()
-	from, to, err := now.Add(-b.cfg.DVR), now.Add(time.Hour), error(nil) // a stream's clock may be ahead of this one
-	if kind != "dvr" {
-		from, to, err = timeRange(r.URL.Query(), now)
-	}
+	from, to, query, err := b.rangeOf(r, kind)
 	if err != nil {
 		fail(w, http.StatusBadRequest, "Not a valid range", err.Error())
 		return
@@ -74,10 +73,6 @@ func (b *Bridge) serveSpans(w http.ResponseWriter, r *http.Request, a *archive.A
 	case clip:
 		serveClip(w, r, a, spans)
 	case track == "":
-		query := ""
-		if kind == "vod" {
-			query = fmt.Sprintf("?from=%s&to=%s", from.UTC().Format(time.RFC3339Nano), to.UTC().Format(time.RFC3339Nano))
-		}
 		b.writeText(w, r, recordedIndex(&spans[len(spans)-1], kind, query))
 	default:
 		text, ok := recordedList(spans, track, kind == "vod")
@@ -87,6 +82,27 @@ func (b *Bridge) serveSpans(w http.ResponseWriter, r *http.Request, a *archive.A
 		}
 		b.writeText(w, r, text)
 	}
+}
+
+// rangeOf a request, and the query that names it in the addresses of media playlists.
+func (b *Bridge) rangeOf(r *http.Request, kind string) (from, to time.Time, query string, err error) {
+	now, q := time.Now(), r.URL.Query()
+	if kind != "dvr" {
+		from, to, err = timeRange(q, now)
+		return from, to, fmt.Sprintf("?from=%s&to=%s", from.UTC().Format(time.RFC3339Nano), to.UTC().Format(time.RFC3339Nano)), err
+	}
+	from, to = now.Add(-b.cfg.DVR), now.Add(time.Hour) // a stream's clock may be ahead of this one
+	if q.Get("from") == "" {
+		return from, to, "", nil
+	}
+	at, err := parseTime(q.Get("from"))
+	if err != nil {
+		return from, to, "", fmt.Errorf("from: %w", err)
+	}
+	if at.After(from) {
+		from = at
+	}
+	return from, to, "?from=" + strconv.FormatInt(at.Unix(), 10), nil
 }
 
 func timeRange(q url.Values, now time.Time) (from, to time.Time, err error) {

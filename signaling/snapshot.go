@@ -57,8 +57,11 @@ func (s *Server) getSnapshot(c echo.Context) error {
 	if err != nil {
 		return placeholder(c, st, err)
 	}
-	return sendStill(c, st, still)
+	return sendStill(c, st, still, "max-age=5, stale-while-revalidate=10") // a new one is made every 10 s at most
 }
+
+// settled is the age from which the last keyframe before a time is known for good: what is recorded is listed by then.
+const settled = time.Minute
 
 // inFuture is how far a client's clock may be ahead of ours.
 const inFuture = 10 * time.Second
@@ -76,10 +79,12 @@ func (s *Server) pictureAt(c echo.Context, st *sfu.Stream, at string) error {
 	}
 	still, err := s.cfg.Stills.At(c.Request().Context(), st, t)
 	switch {
+	case err == nil && time.Since(t) > settled:
+		return sendStill(c, st, still, "max-age=86400, immutable")
 	case err == nil:
-		return sendStill(c, st, still)
+		return sendStill(c, st, still, "max-age=5")
 	case errors.Is(err, transcode.ErrPast):
-		return problem(http.StatusNotImplemented, "Not kept", "only the last seconds of a stream are kept here, and nothing of "+at)
+		return problem(http.StatusNotFound, "Not kept", "there is no picture of "+at+": a stream is kept for some seconds, and longer where it is recorded")
 	case errors.Is(err, transcode.ErrBusy):
 		p := problem(http.StatusServiceUnavailable, "Too many pictures at once", err.Error())
 		p.RetryAfter = 5 * time.Second
@@ -102,10 +107,10 @@ func parseTime(s string) (time.Time, error) {
 	return time.UnixMilli(int64(f * 1000)), nil
 }
 
-func sendStill(c echo.Context, st *sfu.Stream, still *transcode.Still) error {
+func sendStill(c echo.Context, st *sfu.Stream, still *transcode.Still, keep string) error {
 	h := c.Response().Header()
 	h.Set("Content-Type", "image/jpeg")
-	h.Set("Cache-Control", cacheable(st)+", max-age=5, stale-while-revalidate=10") // a new one is made every 10 s at most
+	h.Set("Cache-Control", cacheable(st)+", "+keep)
 	h.Set("ETag", still.ETag)
 	h.Set(headerPictureTime, still.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
 	http.ServeContent(c.Response(), c.Request(), "", still.Time, bytes.NewReader(still.JPEG))

@@ -112,9 +112,9 @@ func TestSnapshotErrors(t *testing.T) {
 		"cam/snapshot?at=NaN":                  http.StatusBadRequest,
 		"cam/snapshot?at=-1":                   http.StatusBadRequest,
 		"cam/snapshot?at=9e10":                 http.StatusBadRequest, // the future
-		"cam/snapshot?at=1000000000":           http.StatusNotImplemented,
-		"cam/snapshot?at=2001-01-01T00:00:00Z": http.StatusNotImplemented,
-		"idle/snapshot?at=1000000000.5":        http.StatusNotImplemented,
+		"cam/snapshot?at=1000000000":           http.StatusNotFound,
+		"cam/snapshot?at=2001-01-01T00:00:00Z": http.StatusNotFound,
+		"idle/snapshot?at=1000000000.5":        http.StatusNotFound,
 	} {
 		r := snapshotOf(t, h, path)
 		require.Equal(t, status, r.StatusCode, path)

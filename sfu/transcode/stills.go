@@ -44,8 +44,21 @@ type Stills struct {
 	log    *slog.Logger
 	orders chan *order
 
-	mu  sync.Mutex // guards what follows, and the fields of views
-	all map[id.Stream]*view
+	// Recorded finds the last keyframe at or before a time among what is no longer in memory, and tells its time; load reads it. nil: nothing is
+	// recorded. It is set before Run.
+	Recorded func(name id.Stream, t time.Time) (at time.Time, load func() (*media.Frame, error), ok bool)
+
+	mu   sync.Mutex // guards what follows, and the fields of views and of orders of the past
+	all  map[id.Stream]*view
+	past map[moment]*order // made, or in line
+	made []moment          // of past, the oldest first
+}
+
+// moment is a keyframe of a stream by its server time.
+type moment struct {
+	stream  id.Stream
+	created int64 // Unix nanoseconds: a stream of the same name that was declared anew is another
+	at      int64 // Unix nanoseconds
 }
 
 // view is what is kept of one stream.
@@ -54,7 +67,6 @@ type view struct {
 	asked   time.Time
 	tried   time.Time
 	still   *Still // the newest
-	past    *Still // the last that was asked for by its time
 	err     error  // of the last try
 	order   *order // under way, or nil
 }
@@ -62,7 +74,9 @@ type view struct {
 // order is one picture to make.
 type order struct {
 	stream *sfu.Stream
-	frame  *media.Frame // nil: the newest keyframe when its turn has come
+	load   func() (*media.Frame, error) // of a frame of the past; nil: the newest keyframe when its turn has come
+	moment moment                       // of the past
+	waits  int                          // who waits for one of the past; nobody else wants it
 	done   chan struct{}
 	still  *Still
 	err    error
@@ -76,11 +90,12 @@ const (
 	patience  = 5 * time.Second        // that a request waits
 	orderRoom = 256                    // requests in line: two minutes, longer than anybody's patience
 	views     = 4096                   // streams of which a picture is kept, some 40 kB each
+	moments   = 1024                   // pictures of the past that are kept
 )
 
 // NewStills returns an empty collection; Run makes the pictures.
 func NewStills(f *FFmpeg, log *slog.Logger) *Stills {
-	return &Stills{ffmpeg: f, log: log, orders: make(chan *order, orderRoom), all: map[id.Stream]*view{}}
+	return &Stills{ffmpeg: f, log: log, orders: make(chan *order, orderRoom), all: map[id.Stream]*view{}, past: map[moment]*order{}}
 }
 
 // Run makes pictures until ctx ends.
@@ -141,31 +156,48 @@ func (s *Stills) Picture(ctx context.Context, st *sfu.Stream) (*Still, error) {
 	return o.still, nil
 }
 
-// At returns the picture of the last keyframe at or before a time that the stream's ring still holds.
+// At returns the picture of the last keyframe at or before a time: one that the stream's ring still holds, or that was recorded.
 func (s *Stills) At(ctx context.Context, st *sfu.Stream, t time.Time) (*Still, error) {
-	f := keyframeAt(st, t)
-	if f == nil {
+	at, load, ok := s.find(st, t)
+	if !ok {
 		return nil, ErrPast
 	}
+	m := moment{st.Name, st.Created.UnixNano(), at.UnixNano()}
 	s.mu.Lock()
-	v := s.view(st)
-	v.asked = time.Now()
-	for _, kept := range []*Still{v.still, v.past} {
-		if kept != nil && kept.of(f) {
-			s.mu.Unlock()
-			return kept, nil
-		}
+	if v := s.all[st.Name]; v != nil && v.created == st.Created && v.still != nil && v.still.Time.Equal(at) {
+		defer s.mu.Unlock()
+		return v.still, nil
 	}
-	o := &order{stream: st, frame: f, done: make(chan struct{})}
-	err := s.place(o)
+	o := s.past[m]
+	if o == nil {
+		o = &order{stream: st, load: load, moment: m, done: make(chan struct{})}
+		if err := s.place(o); err != nil {
+			s.mu.Unlock()
+			return nil, err
+		}
+		s.past[m] = o
+	}
+	o.waits++
+	s.mu.Unlock()
+	err := await(ctx, o)
+	s.mu.Lock()
+	o.waits--
 	s.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	if err := await(ctx, o); err != nil {
-		return nil, err
-	}
 	return o.still, nil
+}
+
+// find the keyframe of a time, in memory or on disk.
+func (s *Stills) find(st *sfu.Stream, t time.Time) (at time.Time, load func() (*media.Frame, error), ok bool) {
+	if f := keyframeAt(st, t); f != nil {
+		return time.Unix(0, f.Server), func() (*media.Frame, error) { return f, nil }, true
+	}
+	if s.Recorded == nil {
+		return at, nil, false
+	}
+	return s.Recorded(st.Name, t)
 }
 
 // place puts an order in line.
@@ -227,31 +259,65 @@ func (v *view) kept(otherwise error) (*Still, error) {
 
 // make makes an order's picture and tells who waits.
 func (s *Stills) make(ctx context.Context, o *order) {
-	f := o.frame
-	if f == nil {
-		f = newestKeyframe(o.stream)
+	f, err := s.frame(o)
+	if err == nil {
+		o.still, err = s.ffmpeg.still(ctx, f)
 	}
-	if f == nil {
-		o.err = ErrNoPicture
-	} else {
-		o.still, o.err = s.ffmpeg.still(ctx, f)
-	}
-	if o.err != nil && ctx.Err() == nil {
-		s.log.Warn("no picture", "stream", o.stream.Name, "error", o.err)
+	o.err = err
+	if err != nil && err != ErrNoPicture && err != errNobody && ctx.Err() == nil {
+		s.log.Warn("no picture", "stream", o.stream.Name, "error", err)
 	}
 	s.mu.Lock()
-	v := s.view(o.stream)
-	switch {
-	case o.frame == nil:
+	if o.load == nil {
+		v := s.view(o.stream)
 		v.order, v.tried, v.err = nil, time.Now(), o.err
 		if o.err == nil {
 			v.still = o.still
 		}
-	case o.err == nil:
-		v.past = o.still
+	} else {
+		s.keep(o)
 	}
 	s.mu.Unlock()
 	close(o.done)
+}
+
+// errNobody is of an order that its customers did not wait for.
+var errNobody = errors.New("nobody waits for this picture any more")
+
+// frame that an order is for.
+func (s *Stills) frame(o *order) (*media.Frame, error) {
+	if o.load == nil {
+		if f := newestKeyframe(o.stream); f != nil {
+			return f, nil
+		}
+		return nil, ErrNoPicture
+	}
+	s.mu.Lock()
+	wanted := o.waits > 0
+	if !wanted {
+		delete(s.past, o.moment)
+	}
+	s.mu.Unlock()
+	if !wanted {
+		return nil, errNobody
+	}
+	return o.load()
+}
+
+// keep a picture of the past for who asks next, and forget the oldest.
+func (s *Stills) keep(o *order) {
+	if o.err != nil {
+		if s.past[o.moment] == o {
+			delete(s.past, o.moment)
+		}
+		return
+	}
+	o.load = nil // lets go of the frame
+	s.made = append(s.made, o.moment)
+	if len(s.made) > moments {
+		delete(s.past, s.made[0])
+		s.made = s.made[1:]
+	}
 }
 
 // of reports whether the picture shows this frame.

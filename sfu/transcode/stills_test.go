@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"watershed/sfu"
+	"watershed/sfu/id"
 	"watershed/sfu/media"
 )
 
@@ -91,6 +92,42 @@ func TestPictureOfATime(t *testing.T) {
 	}
 	_, err := s.At(context.Background(), r.stream, time.Unix(0, ring.At(1).Server).Add(-time.Millisecond))
 	require.ErrorIs(t, err, ErrPast)
+}
+
+// TestPictureOfARecording: what the ring has no more is read once, and kept for who asks next; what nobody waits for is not made.
+func TestPictureOfARecording(t *testing.T) {
+	c := encode(t, media.H264, numbered(30), "-c:v", "libx264", "-sc_threshold", "0", "-g", "20", "-bf", "0", "-pix_fmt", "yuv420p", "-enc_time_base", "1:90000")
+	r := newRig(t, c.config, nil)
+	r.play(context.Background(), c)
+	frame := newestKeyframe(r.stream)
+	long := time.Unix(0, frame.Server).Add(-time.Hour)
+	reads := 0
+	s := NewStills(found(t), slog.New(slog.DiscardHandler))
+	s.Recorded = func(name id.Stream, at time.Time) (time.Time, func() (*media.Frame, error), bool) {
+		older := *frame
+		older.Server = at.Truncate(time.Minute).UnixNano()
+		return at.Truncate(time.Minute), func() (*media.Frame, error) { reads++; return &older, nil }, name == r.stream.Name && at.After(long)
+	}
+	impatient, leave := context.WithCancel(context.Background())
+	leave()
+	_, err := s.At(impatient, r.stream, long.Add(30*time.Minute))
+	require.ErrorIs(t, err, context.Canceled)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { s.Run(ctx); close(done) }()
+	minute := long.Add(10 * time.Minute).Truncate(time.Minute)
+	for _, later := range []time.Duration{0, time.Second, 59 * time.Second} {
+		still, err := s.At(context.Background(), r.stream, minute.Add(later))
+		require.NoError(t, err)
+		require.Equal(t, 20, shows(t, still))
+		require.True(t, minute.Equal(still.Time))
+	}
+	_, err = s.At(context.Background(), r.stream, long.Add(-time.Hour))
+	require.ErrorIs(t, err, ErrPast)
+	cancel()
+	<-done
+	require.Equal(t, 1, reads)
+	require.Len(t, s.past, 1)
 }
 
 // TestManyAskForOnePicture: many who ask at once get one picture made; what was made stays when the stream is gone offline, and nothing is made of nothing.
