@@ -282,3 +282,29 @@ func TestEventsSurvive(t *testing.T) {
 	n.sfu.Remove("river-3")
 	c.until("its end", func(o object) bool { return o["t"] == "stream-gone" && o["name"] == "river-3" })
 }
+
+// TestLeaveThatEndsWhileBinding: a stream that becomes private just while it is bound stays in no slot.
+func TestLeaveThatEndsWhileBinding(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	c := n.enter("", "river-2")
+	listen(t, c)
+	var v *viewer
+	n.sockets.mu.Lock()
+	for open := range n.sockets.open {
+		v = open.currentViewer()
+	}
+	n.sockets.mu.Unlock()
+	river := "river-1"
+	for range 2000 {
+		n.sfu.Declare("river-1", sfu.Spec{Public: true})
+		private := make(chan struct{})
+		go func() {
+			n.sfu.Declare("river-1", sfu.Spec{})
+			n.access.Recheck()
+			close(private)
+		}()
+		v.bind(bindSlot{Mid: "0", Stream: &river})
+		<-private
+		require.Eventually(t, func() bool { return !v.watches("river-1") }, 10*time.Second, 100*time.Microsecond)
+	}
+}

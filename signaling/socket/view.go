@@ -23,6 +23,8 @@ type viewer struct {
 	stop   chan struct{}
 	once   sync.Once
 
+	binding sync.Mutex // held while a slot gets another stream, and never by the room's goroutine: a leave that ends meanwhile finds it done
+
 	mu    sync.Mutex        // guards what follows; nothing is called while it is held
 	slots map[string]*bound // by mid
 	ended bool
@@ -232,6 +234,8 @@ func (v *viewer) bind(s bindSlot) (id.Stream, error) {
 	if sl == nil {
 		return "", faultf("not-found", "there is no slot %.40q", s.Mid)
 	}
+	v.binding.Lock()
+	defer v.binding.Unlock()
 	if s.Stream == nil {
 		sl.Bind(nil, "")
 		v.put(s.Mid, nil)
@@ -281,6 +285,8 @@ func (v *viewer) put(mid string, b *bound) {
 
 // unbind empties a slot whose stream may no longer be watched, or is gone.
 func (v *viewer) unbind(mid string, b *bound) {
+	v.binding.Lock()
+	defer v.binding.Unlock()
 	v.mu.Lock()
 	mine := v.slots[mid] == b
 	v.mu.Unlock()
