@@ -3,6 +3,7 @@ package socket
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -65,6 +66,9 @@ func (c *conn) greet() bool {
 	}
 	if err == nil {
 		err = r.into(&h)
+	}
+	if err == nil && len(h.Rooms) > maxRooms {
+		err = bad("rooms", "one socket can be in %d rooms", maxRooms)
 	}
 	if err != nil {
 		c.fail(r, err)
@@ -137,7 +141,7 @@ func (c *conn) welcome(r request, h helloFields) bool {
 	}
 	var out []refused
 	var mu sync.Mutex // the rooms answer on goroutines of their own
-	for _, j := range h.Rooms {
+	for _, j := range lastOf(h.Rooms) {
 		if err := c.enter(j, func(joined room.Joined) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -155,4 +159,21 @@ func (c *conn) welcome(r request, h helloFields) bool {
 		c.tellLeft(o.name, o.err)
 	}
 	return true
+}
+
+// lastOf leaves out rooms that are named again later: each is entered once, for its history may have a megabyte.
+func lastOf(rooms []joinFields) []joinFields {
+	name := func(j joinFields) string {
+		if n, err := parseRoom(j.Room); err == nil {
+			return string(n)
+		}
+		return j.Room
+	}
+	var last []joinFields
+	for i, j := range rooms {
+		if !slices.ContainsFunc(rooms[i+1:], func(k joinFields) bool { return name(k) == name(j) }) {
+			last = append(last, j)
+		}
+	}
+	return last
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -521,4 +522,16 @@ func TestOneSocketsPanic(t *testing.T) {
 	require.Equal(t, int(websocket.StatusInternalError), victim.closed())
 	require.Equal(t, "said", other.say("river-1", "1", "x")["t"])
 	require.Eventually(t, func() bool { count, _ := n.sockets.Rooms().Count("river-1"); return count == 1 }, 10*time.Second, 5*time.Millisecond)
+}
+
+// TestHelloNamesARoomOften: a hello cannot ask for a room's history a thousand times.
+func TestHelloNamesARoomOften(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	_, w := n.hello(object{"rooms": []object{{"room": "river-1"}, {"room": "river-2"}, {"room": "default~river-1"}}})
+	require.Len(t, w["rooms"], 2)
+
+	c := n.dial()
+	c.send(object{"t": "hello", "rooms": slices.Repeat([]object{{"room": "river-1"}}, maxRooms+1)})
+	require.Equal(t, "rooms", c.wait("error")["field"])
+	require.Equal(t, closeNoHello, c.closed())
 }
