@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"watershed/cluster"
 	"watershed/cmd/watershed/config"
 	"watershed/sfu"
 	"watershed/sfu/id"
@@ -34,7 +35,7 @@ func (n *node) openAccess(ctx context.Context) (err error) {
 	n.access = access.New(access.Config{
 		Open: cfg.Mode == "open", Secret: secret, Verifier: v, Records: records{n.cluster.Decisions}, Origins: n.cfg.HTTP.Origins,
 		Streams:  func(name id.Stream) (*sfu.Stream, bool) { return n.sfu.Stream(name) },
-		OpenRoom: n.openRoom,
+		OpenRoom: n.openRoom, Removed: n.removed,
 	})
 	n.secret, n.greet = secret, made && cfg.Mode != "open"
 	return nil
@@ -44,6 +45,12 @@ func (n *node) openAccess(ctx context.Context) (err error) {
 func (n *node) openRoom(room id.Stream) bool {
 	r, ok := n.cluster.Decisions.Rules.Find(string(room))
 	return ok && r.Guests
+}
+
+// removed reports whether a moderator has put somebody out of a room.
+func (n *node) removed(room id.Stream, user string) bool {
+	_, out := n.cluster.Decisions.Sanctions.Find(cluster.SanctionKey(room, user, cluster.Remove))
+	return out
 }
 
 // mayRead decides on a request of the HLS bridge.

@@ -81,12 +81,13 @@ func gone(err error) error {
 
 func (r records) Watch(ctx context.Context, changed func()) {
 	for {
-		revocations, keys, signing := r.d.Revocations.Changed(), r.d.Keys.Changed(), r.d.SigningKeys.Changed()
+		revocations, keys, signing, sanctions := r.d.Revocations.Changed(), r.d.Keys.Changed(), r.d.SigningKeys.Changed(), r.d.Sanctions.Changed()
 		changed()
 		select {
 		case <-revocations:
 		case <-keys:
 		case <-signing:
+		case <-sanctions:
 		case <-ctx.Done():
 			return
 		}

@@ -25,8 +25,9 @@ type Config struct {
 	Verifier *token.Verifier
 	Records  Records
 	Streams  func(id.Stream) (*sfu.Stream, bool)
-	OpenRoom func(id.Stream) bool // rules let guests into a room that is no stream's; nil: no such room
-	Origins  []string             // of other pages that may open a socket, as https://example.org
+	OpenRoom func(id.Stream) bool                   // rules let guests into a room that is no stream's; nil: no such room
+	Removed  func(room id.Stream, user string) bool // a moderator has put Principal.User out of the room; nil: nobody is
+	Origins  []string                               // of other pages that may open a socket, as https://example.org
 }
 
 // Access decides. New makes it, Run keeps held sessions honest.
@@ -45,6 +46,9 @@ type Access struct {
 func New(cfg Config) *Access {
 	if cfg.OpenRoom == nil {
 		cfg.OpenRoom = func(id.Stream) bool { return false }
+	}
+	if cfg.Removed == nil {
+		cfg.Removed = func(id.Stream, string) bool { return false }
 	}
 	return &Access{cfg: cfg, failures: newFailures(), tickets: newTickets(), held: map[*Session]struct{}{}, again: make(chan struct{}, 1)}
 }
@@ -199,13 +203,17 @@ func (a *Access) May(p *Principal, do Action, name id.Stream) error {
 	return nil
 }
 
-// mayEphemeral decides on what a participant publishes into a room: who is in the room may see it, staff may do the rest. Publishing is decided
+// mayEphemeral decides on what a participant publishes into a room: who may be in the room may see it, staff may do the rest. Publishing is decided
 // by whoever makes the stream, with Speak and the room's rules.
 func (a *Access) mayEphemeral(p *Principal, do Action, room id.Stream) error {
-	if do == Watch {
-		return a.May(p, Join, room)
+	if do != Watch {
+		return a.May(p, Moderate, room)
 	}
-	return a.May(p, Moderate, room)
+	err := a.May(p, Join, room)
+	if err == nil && !p.Guest() && a.cfg.Removed(room, p.User()) {
+		return problem.New(http.StatusForbidden, "Forbidden", "a moderator has put you out of the room "+room.Name())
+	}
+	return err
 }
 
 func (a *Access) public(name id.Stream, on subject) bool {

@@ -128,6 +128,12 @@ func TestEphemeralStreamsBelongToTheirRoom(t *testing.T) {
 	require.Equal(t, 404, status(t, w.May(w.principal(t, "acme", token.Admin), Watch, name)))
 	require.Equal(t, 403, status(t, w.May(w.principal(t, "default", token.Publisher), Manage, name)))
 	require.False(t, w.Sees(w.principal(t, "default", token.Admin), name))
+
+	out := w.principal(t, "default", token.Viewer)
+	w.cfg.Removed = func(room id.Stream, user string) bool { return room == "priv" && user == out.Subject }
+	require.Equal(t, 403, status(t, w.May(out, Watch, name)), "a moderator has put them out")
+	require.NoError(t, w.May(out, Watch, "pub+u-1"))
+	require.NoError(t, w.May(w.principal(t, "default", token.Viewer), Watch, name))
 }
 
 // A stream of another tenant, and one that is not there, must look the same to whoever may not know.

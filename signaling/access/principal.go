@@ -33,6 +33,14 @@ var local = &Principal{Tenant: token.AllTenants, Role: token.Admin, Streams: []s
 // Guest reports whether nothing tells this one from others.
 func (p *Principal) Guest() bool { return p.Subject == "" }
 
+// User is the name of one who is no guest in rooms, where people of several tenants meet.
+func (p *Principal) User() string {
+	if p.Tenant == id.DefaultTenant || p.Tenant == token.AllTenants {
+		return p.Subject
+	}
+	return p.Tenant + "~" + p.Subject // two tenants may give one name to two people
+}
+
 // Handle names the credential among those of all tenants; "" if there is none. It is no secret.
 func (p *Principal) Handle() string {
 	if p.ID == "" {

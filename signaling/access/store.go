@@ -25,7 +25,7 @@ type Records interface {
 	PutPathKey(ctx context.Context, k PathKey) error
 	DeletePathKey(ctx context.Context, id string) error
 
-	// Watch calls changed after every change of these until ctx ends, and once at the beginning.
+	// Watch calls changed after every change of these, and of what Config.Removed tells, until ctx ends, and once at the beginning.
 	Watch(ctx context.Context, changed func())
 }
 

@@ -200,12 +200,20 @@ type Resume struct {
 
 // Join lets somebody in and calls answer with what there is, on the room's goroutine, before the room sends the member anything.
 func (h *Hub) Join(name id.Stream, m *Member, from *Resume, answer func(Joined)) error {
-	if s, out := h.cfg.Decisions.Sanctions.Find(cluster.SanctionKey(name, m.User, cluster.Remove)); out {
-		return removed(s)
+	if err := h.Removed(name, m.User); err != nil {
+		return err
 	}
 	m.room = h.enter(name)
 	if !m.room.do(func() { m.room.admit(m, from, answer) }) {
 		return &Refusal{Code: "internal", Text: "the room had to be closed; join it again", Retry: time.Second}
+	}
+	return nil
+}
+
+// Removed is the refusal of somebody whom a moderator has put out of the room; nil for others.
+func (h *Hub) Removed(name id.Stream, user string) error {
+	if s, out := h.cfg.Decisions.Sanctions.Find(cluster.SanctionKey(name, user, cluster.Remove)); out {
+		return removed(s)
 	}
 	return nil
 }

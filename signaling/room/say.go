@@ -105,8 +105,8 @@ func (m *Member) maySay(now time.Time) error {
 		}
 		return f
 	}
-	if s, ok := h.cfg.Decisions.Sanctions.Find(cluster.SanctionKey(name, m.User, cluster.Remove)); ok {
-		return removed(s)
+	if err := h.Removed(name, m.User); err != nil {
+		return err
 	}
 	if m.Can.Moderate {
 		return nil

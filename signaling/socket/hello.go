@@ -9,7 +9,6 @@ import (
 
 	"github.com/coder/websocket"
 
-	"watershed/sfu/id"
 	"watershed/signaling/chat"
 	"watershed/signaling/problem"
 	"watershed/signaling/room"
@@ -97,10 +96,7 @@ func (c *conn) identify(r request, h helloFields) bool {
 	if c.guest {
 		return true
 	}
-	c.user = who.Subject
-	if who.Tenant != id.DefaultTenant && who.Tenant != token.AllTenants {
-		c.user = who.Tenant + "~" + who.Subject // two tenants may give one name to two people
-	}
+	c.user = who.User()
 	if c.name = chat.Name(who.Name); c.name == "" {
 		c.name = chat.Name(who.Subject)
 	}

@@ -308,3 +308,22 @@ func TestLeaveThatEndsWhileBinding(t *testing.T) {
 		require.Eventually(t, func() bool { return !v.watches("river-1") }, 10*time.Second, 100*time.Microsecond)
 	}
 }
+
+// TestPutOutOfARoomIsPutOutOfItsPictures: who is removed from a room no longer sees or hears those in it, guests neither.
+func TestPutOutOfARoomIsPutOutOfItsPictures(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	li, mod := n.enter(n.mint("li", token.Publisher), "river-1"), n.enter(n.mint("mod", token.Moderator), "river-1")
+	require.Equal(t, "publishing", speak(t.Context(), t, li, nil)["t"])
+	guest, welcome := n.hello(object{"rooms": []object{{"room": "river-1"}}})
+	_, heard := listen(t, guest)
+	bind := object{"t": "bind", "slots": []object{{"mid": "0", "stream": "river-1+li"}}}
+	require.Equal(t, true, guest.ask(bind)["slots"].([]any)[0].(object)["ok"])
+	hears(t, heard)
+
+	out := object{"t": "moderate", "room": "river-1", "do": "remove", "user": welcome["you"].(object)["user"]}
+	require.Equal(t, "moderated", mod.ask(out)["t"])
+	require.Equal(t, "removed", guest.wait("left")["code"])
+	guest.until("an empty slot", func(o object) bool { return o["t"] == "slot" && o["reason"] == "gone" })
+	require.Empty(t, n.sockets.Viewers("river-1+li"))
+	require.Equal(t, "removed", guest.ask(bind)["slots"].([]any)[0].(object)["code"])
+}

@@ -154,6 +154,9 @@ func (c *conn) Left(m *room.Member, reason *room.Refusal) {
 	for _, p := range c.places() {
 		if p.member == m && c.removePlace(p) {
 			c.tellLeft(string(p.name), reason)
+			if v := c.currentViewer(); v != nil {
+				go v.unbindRoom(p.name) // which waits for bindings, and they for rooms
+			}
 		}
 	}
 }

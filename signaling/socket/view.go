@@ -2,6 +2,7 @@ package socket
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -245,6 +246,11 @@ func (v *viewer) bind(s bindSlot) (id.Stream, error) {
 	if err != nil {
 		return "", faultf("not-found", "%v", err)
 	}
+	if room, _, ephemeral := name.Room(); ephemeral {
+		if err := v.conn.server.rooms.Removed(id.MakeStream(name.Tenant(), room), v.conn.user); err != nil {
+			return "", err
+		}
+	}
 	a, who := v.conn.server.cfg.Access, v.conn.who
 	st, err := a.Stream(who, access.Watch, name)
 	if err != nil {
@@ -296,6 +302,19 @@ func (v *viewer) unbind(mid string, b *bound) {
 	v.sfu.SlotByMid(mid).Bind(nil, "")
 	v.put(mid, nil)
 	v.conn.tell("slot", slotState{Mid: mid, Stream: b.stream.Name, State: sfu.Offline, Reason: reasonGone})
+}
+
+// unbindRoom empties the slots that carry what is published into a room: its moderator has put this one out.
+func (v *viewer) unbindRoom(name id.Stream) {
+	defer v.conn.survive()
+	v.mu.Lock()
+	slots := maps.Clone(v.slots)
+	v.mu.Unlock()
+	for mid, b := range slots {
+		if room, _, ephemeral := b.stream.Name.Room(); ephemeral && id.MakeStream(b.stream.Name.Tenant(), room) == name {
+			v.unbind(mid, b)
+		}
+	}
 }
 
 // reasonGone is told of slots whose stream was removed, or may no longer be watched.
