@@ -28,7 +28,7 @@ const (
 	closeWithin = 2 * time.Second // what is queued is written and the peer has said goodbye, or the connection is cut
 )
 
-// Frames a second that a client may send, and how many more it may try before it is cut off.
+// Frames a second that a client may send, and how often it may exceed that, or the size of a frame, before it is cut off.
 const (
 	frameRate, frameBurst   = 20, 40
 	strikeRate, strikeBurst = 1, 60
@@ -188,6 +188,9 @@ func (c *conn) read() {
 		switch {
 		case errors.Is(err, errTooLarge):
 			c.fail(request{}, faultf("too-large", "a frame has at most %d kB, an offer %d kB", maxFrame>>10, maxOffer>>10))
+			if !c.strike(time.Now()) {
+				return
+			}
 		case err != nil:
 			return
 		case !c.handle(raw):
@@ -200,11 +203,8 @@ func (c *conn) read() {
 func (c *conn) handle(raw []byte) bool {
 	now := time.Now()
 	wait, ok := c.frames.Take(now)
-	if !ok {
-		if _, again := c.strikes.Take(now); !again {
-			c.end(closeFlood, "too many frames")
-			return false
-		}
+	if !ok && !c.strike(now) {
+		return false
 	}
 	r, err := parse(raw)
 	switch {
@@ -215,6 +215,9 @@ func (c *conn) handle(raw []byte) bool {
 		err = &room.Refusal{Code: "rate", Text: "too many frames a second", Retry: max(wait, time.Millisecond)}
 	case err == nil && len(raw) > maxFrame && r.T != "view" && r.T != "publish":
 		err = faultf("too-large", "a frame without an offer has at most %d kB", maxFrame>>10)
+		if !c.strike(now) {
+			return false
+		}
 	}
 	if err == nil {
 		if do := handlerOf(r.T); do != nil {
@@ -227,6 +230,15 @@ func (c *conn) handle(raw []byte) bool {
 		c.fail(r, err)
 	}
 	return true
+}
+
+// strike notes a frame that broke the limits; false ends the socket of one who goes on with it.
+func (c *conn) strike(now time.Time) bool {
+	_, again := c.strikes.Take(now)
+	if !again {
+		c.end(closeFlood, "too many frames, or too large ones")
+	}
+	return again
 }
 
 // handlerOf a type of request. Each answers by itself, or returns why not.

@@ -229,6 +229,11 @@ func (c *conn) watch(r *request) error {
 	if len(f.Streams) > maxPatterns {
 		return bad("streams", "at most %d patterns", maxPatterns)
 	}
+	for _, p := range f.Streams { // each is tried on every stream, every second
+		if err := token.CheckPattern(p); err != nil {
+			return bad("streams", "%v", err)
+		}
+	}
 	e := c.server.events
 	e.mu.Lock()
 	if len(f.Streams) == 0 {

@@ -181,6 +181,7 @@ func TestMalformedFrames(t *testing.T) {
 		"candidate":       {`{"t":"candidate","id":1,"pc":"other"}`, "bad-request", "pc"},
 		"playing":         {`{"t":"playing","id":1,"room":"river-1","via":"pigeon"}`, "bad-request", "via"},
 		"many patterns":   {`{"t":"watch","id":1,"streams":[` + strings.Repeat(`"*",`, 100) + `"*"]}`, "bad-request", "streams"},
+		"long pattern":    {`{"t":"watch","id":1,"streams":["` + strings.Repeat("*a", 10_000) + `"]}`, "bad-request", "streams"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := n.enter("", "river-1")
@@ -333,6 +334,16 @@ func TestLimits(t *testing.T) {
 	}
 	refused(t, flood.wait("error"), "rate")
 	require.Equal(t, closeFlood, flood.closed())
+
+	large := n.enter("", "river-1") // each frame is read to its end: that is what it costs
+	frame := []byte(`{"t":"say","text":"` + strings.Repeat("x", maxOffer) + `"}`)
+	for range 200 {
+		if large.ws.Write(t.Context(), websocket.MessageText, frame) != nil {
+			break
+		}
+	}
+	refused(t, large.wait("error"), "too-large")
+	require.Equal(t, closeFlood, large.closed())
 }
 
 // TestSlowConsumer: who does not read is closed, and nobody waits for it.
