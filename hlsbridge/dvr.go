@@ -9,6 +9,7 @@ import (
 
 	"watershed/hlsbridge/archive"
 	"watershed/hlsbridge/cmaf"
+	"watershed/sfu"
 	"watershed/sfu/id"
 	"watershed/sfu/media"
 )
@@ -22,10 +23,15 @@ type history struct {
 // seam is how much may be missing between two takes before a time line shows a hole: a take follows another without a pause, but for rounding.
 const seam = time.Second
 
-func (b *Bridge) serveHistory(w http.ResponseWriter, r *http.Request, a *archive.Archive) {
+func (b *Bridge) serveHistory(w http.ResponseWriter, r *http.Request, st *sfu.Stream, a *archive.Archive) {
 	now := time.Now()
 	h := history{Now: now.UnixMilli(), Spans: [][2]int64{}}
-	for _, s := range a.Between(now.Add(-b.cfg.DVR), now.Add(time.Hour)) {
+	spans, err := a.Between(now.Add(-b.window(st)), now.Add(time.Hour))
+	if err != nil {
+		b.damaged(w, st, err)
+		return
+	}
+	for _, s := range spans {
 		lead := s.Segments[0]
 		from, to := lead[0].Start.UnixMilli(), lead[len(lead)-1].End().UnixMilli()
 		if n := len(h.Spans); n > 0 && from-h.Spans[n-1][1] < seam.Milliseconds() {
@@ -58,8 +64,8 @@ func (b *Bridge) KeyframeAt(name id.Stream, t time.Time) (at time.Time, load fun
 	if a == nil || err != nil {
 		return at, nil, false
 	}
-	spans := a.Between(t.Add(-reach), t.Add(1))
-	if len(spans) == 0 || spans[len(spans)-1].Tracks[0].Audio {
+	spans, err := a.Between(t.Add(-reach), t.Add(1))
+	if err != nil || len(spans) == 0 || spans[len(spans)-1].Tracks[0].Audio {
 		return at, nil, false
 	}
 	s := spans[len(spans)-1]

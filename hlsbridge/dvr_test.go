@@ -19,7 +19,9 @@ func TestHistoryTellsWhatWasRecorded(t *testing.T) {
 	s, _ := recorded(t)
 	a, err := s.bridge.archive("cam", false)
 	require.NoError(t, err)
-	segments := a.Between(time.Now().Add(-time.Hour), time.Now().Add(time.Hour))[0].Segments[0]
+	spans, err := a.Between(time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	segments := spans[0].Segments[0]
 
 	r := s.fetch("dvr.json")
 	require.Equal(t, http.StatusOK, r.StatusCode, r.body)
@@ -44,7 +46,9 @@ func TestRecordedPicturesAreFoundByTheirTime(t *testing.T) {
 	s, _ := recorded(t)
 	a, err := s.bridge.archive("cam", false)
 	require.NoError(t, err)
-	segments := a.Between(time.Now().Add(-time.Hour), time.Now().Add(time.Hour))[0].Segments[0]
+	spans, err := a.Between(time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	segments := spans[0].Segments[0]
 	for i, x := range segments[:2] {
 		for _, later := range []time.Duration{0, x.Duration / 2, x.Duration - 1} {
 			at, load, ok := s.bridge.KeyframeAt("cam", x.Start.Add(later))

@@ -4,20 +4,22 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"time"
 
 	"watershed/hlsbridge/archive"
 	"watershed/hlsbridge/cmaf"
 	"watershed/sfu"
-	"watershed/sfu/id"
 )
 
 // recorder writes what a packager publishes. It reads generations as a viewer does, so a disk that is slow or full delays nobody; it
 // may be late by what generations keep.
 type recorder struct {
+	shelf   *shelf
 	archive *archive.Archive
 	log     *slog.Logger
+	wanted  bool          // the stream is to be recorded
+	longest time.Duration // of a take
+	largest int64         // likewise; 0: any
 
 	writer *archive.Writer
 	epoch  string
@@ -33,34 +35,20 @@ type cursor struct {
 	part int
 }
 
-// takeLength after which a take is followed by another: what is lost when one file is damaged, and what retention removes at a time.
-const takeLength = time.Hour
+// takeLength after which a take is followed by another: what is lost when one file is damaged, and what retention removes at a time. It is less where
+// less is kept: retention removes whole takes, so there are some of them.
+const (
+	takeLength = time.Hour
+	takesKept  = 8
+)
 
-// A recording that fails is tried again after a pause; old takes are looked for once a minute.
+// A recording that fails is tried again after a pause; a failure that stays the same is logged again after a while.
 const (
 	recordAgain = 15 * time.Second
-	pruneEvery  = time.Minute
+	complain    = 10 * time.Minute
 )
 
 var errBehind = errors.New("the disk is slower than the stream: what was not written in time is missing")
-
-// archive of a stream; nil if there is none and make is false.
-func (b *Bridge) archive(name id.Stream, create bool) (*archive.Archive, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if a := b.archives[name]; a != nil || b.cfg.Recordings == "" {
-		return a, nil
-	}
-	dir := filepath.Join(b.cfg.Recordings, string(name))
-	if !create && !exists(dir) {
-		return nil, nil
-	}
-	a, err := archive.Open(dir)
-	if err == nil {
-		b.archives[name] = a
-	}
-	return a, err
-}
 
 // record follows a packager while its stream is to be recorded, until ctx ends.
 func (b *Bridge) record(ctx context.Context, p *packager) {
@@ -69,18 +57,17 @@ func (b *Bridge) record(ctx context.Context, p *packager) {
 	case <-ctx.Done():
 		return
 	}
-	r := &recorder{log: p.log}
+	r := &recorder{log: p.log, shelf: b.shelf(p.stream.Name)}
 	defer r.close()
-	prune := time.NewTicker(pruneEvery)
-	defer prune.Stop()
 	for ctx.Err() == nil {
 		g := p.gen.Load()
 		var pause <-chan time.Time
-		if err := b.recordOnce(r, p.stream, g); err != nil {
-			r.log.Error("recording failed: the live stream goes on, a part of its recording is missing", "error", err, "again", recordAgain)
+		err := b.recordOnce(r, p.stream, g)
+		r.report(err, time.Now())
+		if err != nil {
 			r.close()
 			r.next = g.views[0].lastMSN + 1
-			pause = time.After(recordAgain)
+			pause = time.After(b.cfg.again)
 		}
 		wake := g.views[0].next
 		if pause != nil {
@@ -89,24 +76,34 @@ func (b *Bridge) record(ctx context.Context, p *packager) {
 		select {
 		case <-wake:
 		case <-pause:
-		case <-prune.C:
-			b.prune(r)
 		case <-ctx.Done():
 		}
 	}
 }
 
-func (b *Bridge) prune(r *recorder) {
-	if r.archive == nil {
+// report tells operators when a recording fails, and when it goes on.
+func (r *recorder) report(err error, now time.Time) {
+	before := r.shelf.failure.Load()
+	switch {
+	case err == nil && before == nil:
+		return
+	case err == nil:
+		if r.writer != nil || !r.wanted {
+			r.shelf.failure.Store(nil)
+			r.log.Info("recording goes on")
+		}
+		return
+	case before != nil && before.message == err.Error() && now.Sub(before.logged) < complain:
 		return
 	}
-	if err := r.archive.Prune(time.Now().Add(-b.cfg.KeepFor), b.cfg.KeepBytes); err != nil {
-		r.log.Error("old recordings cannot be removed", "error", err)
-	}
+	r.shelf.failures.Add(1)
+	r.shelf.failure.Store(&failure{message: err.Error(), logged: now})
+	r.log.Error("recording failed: the live stream goes on, a part of its recording is missing", "error", err)
 }
 
 func (b *Bridge) recordOnce(r *recorder, st *sfu.Stream, g *generation) (err error) {
-	if !st.Status().Spec.Record {
+	spec := st.Spec()
+	if r.wanted = spec.Record; !r.wanted {
 		r.close()
 		return nil
 	}
@@ -115,6 +112,8 @@ func (b *Bridge) recordOnce(r *recorder, st *sfu.Stream, g *generation) (err err
 			return err
 		}
 	}
+	keep, size := b.kept(&spec)
+	r.longest, r.largest = min(takeLength, max(keep/takesKept, sfu.LeastKept/2)), size/takesKept
 	return r.take(g)
 }
 
@@ -199,7 +198,7 @@ func (r *recorder) track(i int, v *view) (ended bool, err error) {
 			return false, errBehind
 		case s == nil:
 			return false, nil
-		case i == 0 && c.part == 0 && (s.gap || s.init != r.init || s.cut && s.msn > r.first || r.writer.Length() >= takeLength):
+		case i == 0 && c.part == 0 && (s.gap || s.init != r.init || s.cut && s.msn > r.first || r.full()):
 			r.until = s.msn
 			continue
 		}
@@ -216,6 +215,12 @@ func (r *recorder) track(i int, v *view) (ended bool, err error) {
 		}
 		*c = cursor{msn: s.msn + 1}
 	}
+}
+
+// full reports that the take is as long or as large as one may be.
+func (r *recorder) full() bool {
+	length, size := r.writer.Length()
+	return length >= r.longest || r.largest > 0 && size >= r.largest
 }
 
 func (r *recorder) close() {

@@ -34,7 +34,8 @@ func recorded(t *testing.T) (s *studio, dir string) {
 		if a == nil {
 			return false
 		}
-		spans := a.Between(time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+		spans, err := a.Between(time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+		require.NoError(t, err)
 		return len(spans) > 0 && len(spans[0].Segments[0]) >= 2
 	}, 10*time.Second, time.Millisecond)
 	return s, dir
@@ -91,11 +92,13 @@ func TestRecordingOutlivesCrash(t *testing.T) {
 		cut := int(initSize) + rand.IntN(len(video)-int(initSize))
 		require.NoError(t, os.WriteFile(filepath.Join(crashed, "1", "v0.mp4"), video[:cut], 0o600))
 		require.NoError(t, os.WriteFile(filepath.Join(crashed, "1", "v0.idx"), index[:rand.IntN(len(index)+1)], 0o600))
-		a, err := archive.Open(crashed)
+		a, err := archive.Open(crashed, archive.Options{})
 		require.NoError(t, err)
 		whole, ticks := cmaf.Whole(video[initSize:cut])
 		total, length := int64(0), time.Duration(0)
-		for _, span := range a.Between(time.Unix(0, 0), time.Now().Add(time.Hour)) {
+		spans, err := a.Between(time.Unix(0, 0), time.Now().Add(time.Hour))
+		require.NoError(t, err)
+		for _, span := range spans {
 			for _, x := range span.Segments[0] {
 				total, length = total+x.Size, length+x.Duration
 			}
@@ -109,9 +112,10 @@ func TestRecordingOutlivesCrash(t *testing.T) {
 
 func headerOf(t *testing.T, dir string) archive.Header {
 	t.Helper()
-	a, err := archive.Open(dir)
+	a, err := archive.Open(dir, archive.Options{})
 	require.NoError(t, err)
-	spans := a.Between(time.Unix(0, 0), time.Now().Add(time.Hour))
+	spans, err := a.Between(time.Unix(0, 0), time.Now().Add(time.Hour))
+	require.NoError(t, err)
 	require.NotEmpty(t, spans)
 	return spans[0].Header
 }

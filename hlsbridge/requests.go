@@ -81,6 +81,7 @@ func (b *Bridge) Collect(out chan<- prometheus.Metric) {
 	}
 	count(shieldedDesc, uint64(asked))
 	count(fetchesDesc, uint64(fetched))
+	b.collectRecordings(out)
 }
 
 var _ prometheus.Collector = (*Bridge)(nil)

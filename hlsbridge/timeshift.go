@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -13,7 +14,6 @@ import (
 
 	"watershed/hlsbridge/archive"
 	"watershed/sfu"
-	"watershed/signaling/problem"
 )
 
 // What a recording is served as, below /hls/{stream}/:
@@ -29,11 +29,6 @@ import (
 // longestRange of a request: a playlist of a day at two-second segments is 5 MB.
 const longestRange = 24 * time.Hour
 
-func exists(dir string) bool {
-	_, err := os.Stat(dir)
-	return err == nil
-}
-
 // serveRecording answers requests for recordings; false if the file is not of one.
 func (b *Bridge) serveRecording(w http.ResponseWriter, r *http.Request, st *sfu.Stream, file string) bool {
 	name, isPlaylist := strings.CutSuffix(file, ".m3u8")
@@ -45,33 +40,39 @@ func (b *Bridge) serveRecording(w http.ResponseWriter, r *http.Request, st *sfu.
 	a, err := b.archive(st.Name, false)
 	switch {
 	case err != nil:
-		b.cfg.Log.Error("recording cannot be read", "stream", st.Name, "error", err)
-		fail(w, http.StatusInternalServerError, "Recording damaged", "the recording cannot be read; the node's log says why")
+		b.damaged(w, st, err)
 	case a == nil:
 		notFound(w, "this stream has no recording")
 	case isPiece:
 		servePiece(w, r, a, piece)
 	case file == "dvr.json":
-		b.serveHistory(w, r, a)
+		b.serveHistory(w, r, st, a)
 	default:
-		b.serveSpans(w, r, a, kind, track, file == "clip.mp4")
+		b.serveSpans(w, r, st, a, kind, track, file == "clip.mp4")
 	}
 	return true
 }
 
+func (b *Bridge) damaged(w http.ResponseWriter, st *sfu.Stream, err error) {
+	b.cfg.Log.Error("recording cannot be read", "stream", st.Name, "error", err)
+	fail(w, http.StatusInternalServerError, "Recording damaged", "the recording cannot be read; the node's log says why")
+}
+
 // serveSpans answers with a playlist or a clip of a range.
-func (b *Bridge) serveSpans(w http.ResponseWriter, r *http.Request, a *archive.Archive, kind, track string, clip bool) {
-	from, to, query, err := b.rangeOf(r, kind)
+func (b *Bridge) serveSpans(w http.ResponseWriter, r *http.Request, st *sfu.Stream, a *archive.Archive, kind, track string, clip bool) {
+	from, to, query, err := b.rangeOf(r, st, kind)
 	if err != nil {
 		fail(w, http.StatusBadRequest, "Not a valid range", err.Error())
 		return
 	}
-	spans := a.Between(from, to)
+	spans, err := a.Between(from, to)
 	switch {
+	case err != nil:
+		b.damaged(w, st, err)
 	case len(spans) == 0:
 		notFound(w, "nothing was recorded then")
 	case clip:
-		serveClip(w, r, a, spans)
+		b.serveClip(w, r, st, a, spans)
 	case track == "":
 		b.writeText(w, r, recordedIndex(&spans[len(spans)-1], kind, query))
 	default:
@@ -85,13 +86,13 @@ func (b *Bridge) serveSpans(w http.ResponseWriter, r *http.Request, a *archive.A
 }
 
 // rangeOf a request, and the query that names it in the addresses of media playlists.
-func (b *Bridge) rangeOf(r *http.Request, kind string) (from, to time.Time, query string, err error) {
+func (b *Bridge) rangeOf(r *http.Request, st *sfu.Stream, kind string) (from, to time.Time, query string, err error) {
 	now, q := time.Now(), r.URL.Query()
 	if kind != "dvr" {
 		from, to, err = timeRange(q, now)
 		return from, to, fmt.Sprintf("?from=%s&to=%s", from.UTC().Format(time.RFC3339Nano), to.UTC().Format(time.RFC3339Nano)), err
 	}
-	from, to = now.Add(-b.cfg.DVR), now.Add(time.Hour) // a stream's clock may be ahead of this one
+	from, to = now.Add(-b.window(st)), now.Add(time.Hour) // a stream's clock may be ahead of this one
 	if q.Get("from") == "" {
 		return from, to, "", nil
 	}
@@ -205,7 +206,10 @@ func recordedList(spans []archive.Span, track string, ended bool) ([]byte, bool)
 			found = true
 			b = fmt.Appendf(b, "#EXT-X-MAP:URI=\"rec/%d/%s/init.mp4\"\n", s.Number, track)
 			for _, x := range s.Segments[i] {
-				b = appendSeconds(append(appendTime(b, x.Start.UnixNano()), "#EXTINF:"...), x.Duration)
+				if b = appendTime(b, x.Start.UnixNano()); x.Size == 0 {
+					b = append(b, "#EXT-X-GAP\n"...)
+				}
+				b = appendSeconds(append(b, "#EXTINF:"...), x.Duration)
 				b = fmt.Appendf(b, ",\nrec/%d/%s/%d-%d.m4s\n", s.Number, track, x.Offset, x.Size)
 			}
 		}
@@ -237,17 +241,20 @@ func servePiece(w http.ResponseWriter, r *http.Request, a *archive.Archive, path
 	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(f, offset, size))
 }
 
-// serveClip sends a range as one fragmented MP4. It must lie in one take: a file cannot change its tracks.
-func serveClip(w http.ResponseWriter, r *http.Request, a *archive.Archive, spans []archive.Span) {
-	if len(spans) > 1 {
-		last := spans[0].Segments[0]
-		fail(w, http.StatusBadRequest, "Interrupted", "the recording was interrupted at "+last[len(last)-1].End().UTC().Format(time.RFC3339)+
-			"; ask for what lies before or after, or for vod.m3u8")
+// serveClip sends a range as one fragmented MP4, interruptions cut out. A file cannot change its format: then the answer says which ranges can be one.
+func (b *Bridge) serveClip(w http.ResponseWriter, r *http.Request, st *sfu.Stream, a *archive.Archive, spans []archive.Span) {
+	clip, err := a.Clip(spans)
+	var differ *archive.DifferError
+	switch {
+	case errors.As(err, &differ):
+		fail(w, http.StatusConflict, "Format changed", "the stream changed its format in this range, which one file cannot; vod.m3u8 plays it, or ask for one of "+
+			rangesText(differ.Ranges))
 		return
-	}
-	clip, err := a.Clip(&spans[0])
-	if err != nil {
-		refuse(w, problem.New(http.StatusInternalServerError, "Recording damaged", "a piece of it cannot be read"))
+	case errors.Is(err, fs.ErrNotExist):
+		notFound(w, "it was removed just now")
+		return
+	case err != nil:
+		b.damaged(w, st, err)
 		return
 	}
 	defer clip.Close()
@@ -259,4 +266,13 @@ func serveClip(w http.ResponseWriter, r *http.Request, a *archive.Archive, spans
 	if r.Method != http.MethodHead {
 		clip.WriteTo(w)
 	}
+}
+
+// rangesText has ranges as queries: of whole segments, so each ends just before the next one's first.
+func rangesText(all [][2]time.Time) string {
+	var text []string
+	for _, r := range all {
+		text = append(text, fmt.Sprintf("?from=%s&to=%s", r[0].UTC().Format(time.RFC3339Nano), r[1].UTC().Format(time.RFC3339Nano)))
+	}
+	return strings.Join(text, " ")
 }

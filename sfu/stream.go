@@ -22,9 +22,21 @@ type Spec struct {
 	Ladder []string      // rungs that FFmpeg makes
 	Record bool
 
+	// Of a recording; zero is the node's own.
+	DVR      time.Duration // how far back its live playlist goes
+	Keep     time.Duration // older pieces are removed
+	KeepSize int64         // bytes: the oldest pieces are removed when there are more
+
 	// Ephemeral streams are made by their publisher, and removed when for Idle (60 s if zero) nobody published or watched.
 	Ephemeral bool
 }
+
+// Bounds of what is said about recordings: a take is as short as a minute, and a playlist of a day is 5 MB.
+const (
+	LeastKept     = time.Minute
+	LongestDVR    = 24 * time.Hour
+	LeastKeptSize = 16 << 20
+)
 
 // Input is one way to get a stream's media: a URL for each layer.
 type Input struct {

@@ -18,7 +18,7 @@ func (n *node) openAPI() {
 		SFU: n.sfu, Access: n.access, Secret: n.secret, Streams: streamRecords{n.cluster.Decisions.Streams}, Rooms: n.rooms(), Viewers: allViewers{n.sig, n.sockets},
 		Nodes: n.nodes, Files: n.inFile(), Schemes: n.sfu.Schemes(),
 		Formats: map[string]string{"hls": "/hls/{stream}/index.m3u8", "dash": "/dash/{stream}/manifest.mpd", "flv": "/flv/{stream}.flv"},
-		Log:     n.log,
+		Log:     n.log, Recording: n.hls.Recording,
 	})
 	n.api.Route(n.sig.Echo())
 }

@@ -32,7 +32,7 @@ func operated(t *testing.T) (h *house, as func(method, path, body string, header
 
 func TestStreamsOfTheAPI(t *testing.T) {
 	h, as := operated(t)
-	const body = `{"title":"Gate","public":true,"source":"rtsp://u:secret@127.0.0.1:1/x","sub":"rtsp://127.0.0.1:1/y","backup":["rtsps://127.0.0.1:1/z"],"idle":7,"demand":true,"ladder":["720p","360p"]}`
+	const body = `{"title":"Gate","public":true,"source":"rtsp://u:secret@127.0.0.1:1/x","sub":"rtsp://127.0.0.1:1/y","backup":["rtsps://127.0.0.1:1/z"],"idle":7,"demand":true,"ladder":["720p","360p"],"dvr":3600,"keep":86400,"keepSize":50000000000}`
 	a := as("PUT", "/streams/gate", body)
 	require.Equal(t, http.StatusCreated, a.Code, a.Body)
 	require.Equal(t, "/api/v1/streams/gate", a.Header().Get("Location"))
@@ -43,7 +43,9 @@ func TestStreamsOfTheAPI(t *testing.T) {
 	require.Equal(t, sfu.Spec{
 		Public: true, Demand: true, Idle: 7 * time.Second, Ladder: []string{"720p", "360p"},
 		Inputs: []sfu.Input{{High: "rtsp://u:secret@127.0.0.1:1/x", Low: "rtsp://127.0.0.1:1/y"}, {High: "rtsps://127.0.0.1:1/z"}},
+		DVR:    time.Hour, Keep: 24 * time.Hour, KeepSize: 50e9,
 	}, st.Spec())
+	require.Contains(t, a.Body.String(), `"dvr":3600,"keep":86400,"keepSize":50000000000`)
 
 	again := as("PUT", "/streams/gate", body)
 	require.Equal(t, http.StatusOK, again.Code)
@@ -124,6 +126,11 @@ func TestFieldsThatAreWrongAreNamed(t *testing.T) {
 		`{"idle":1.5}`:                                 "idle",
 		`{"ladder":["720p","720p"]}`:                   "ladder[1]",
 		`{"ladder":["huge"]}`:                          "ladder[0]",
+		`{"dvr":30}`:                                   "dvr",
+		`{"dvr":86401}`:                                "dvr",
+		`{"keep":-1}`:                                  "keep",
+		`{"keep":99999999999}`:                         "keep",
+		`{"keepSize":1000}`:                            "keepSize",
 		`{"demand":true}`:                              "demand",
 		`{"title":"` + strings.Repeat("x", 121) + `"}`: "title",
 	} {

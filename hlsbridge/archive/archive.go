@@ -3,7 +3,10 @@
 // A recording is a row of takes. A take is an uninterrupted piece of at most an hour in a folder of its own: take.json says what is in it, and for each
 // track TRACK.mp4 has the initialisation segment and all chunks in a row, a file that players read as it is, and TRACK.idx
 // one record of 32 bytes for each segment. Chunks are appended as they are made, so a process that is killed loses at most the one it was writing: what
-// stands behind the last record is found again when the archive is opened.
+// stands behind the last record is found again when the archive is opened. A power cut may take what the system had not written yet, of a take
+// that is not closed; what is left is found the same way.
+//
+// In memory are what a take is, and the segments of the takes that are written or were read last: a week of two-second segments is 30 MB otherwise.
 package archive
 
 import (
@@ -35,7 +38,7 @@ type Track struct {
 
 // Header of a take: take.json.
 type Header struct {
-	Number  uint64    `json:"number"`  // of the take; grows
+	Number  uint64    `json:"number"`  // of the take; grows by one
 	First   uint64    `json:"first"`   // sequence number of its first segment in the whole recording
 	Started time.Time `json:"started"` // of the first picture
 	Target  int       `json:"target"`  // EXT-X-TARGETDURATION
@@ -52,35 +55,60 @@ type Segment struct {
 // End of the segment.
 func (s *Segment) End() time.Time { return s.Start.Add(s.Duration) }
 
-// Take is one piece of a recording. Its segments grow while it is written.
-type Take struct {
+// take is one piece of a recording. Its header and folder never change; the archive's mutex guards the rest.
+type take struct {
 	Header
-	dir      string
-	segments [][]Segment // by track
+	dir     string
+	writing bool
+	count   int       // segments that every track has
+	end     time.Time // of the last of them
+	bytes   int64
+	extents []extent // by track: of one that is not written any longer
+
+	segments [][]Segment // by track; nil: on disk
+	used     uint64      // when segments were last asked for, by the archive's count
 }
 
-// Segments of all tracks: as many as every track has.
-func (t *Take) count() int {
-	n := len(t.segments[0])
-	for _, s := range t.segments[1:] {
-		n = min(n, len(s))
-	}
-	return n
-}
-
-// Archive is the recording of one stream. Its methods may be called from any goroutine.
+// Archive is the recording of one stream. Its methods may be called from any goroutine. None holds the mutex while it reads or writes a disk.
 type Archive struct {
-	dir string
+	dir     string
+	create  func(path string) (File, error)
+	damaged []error // takes that cannot be read
 
 	mu    sync.Mutex // guards what follows
-	takes []*Take
+	takes []*take
 	size  int64
+	last  counters // of the newest take there ever was
+	uses  uint64
 }
 
-const headerFile = "take.json"
+// counters go on when the takes that they count are gone: an address never means two things.
+type counters struct {
+	Number uint64 `json:"number"` // of the newest take
+	Next   uint64 `json:"next"`   // sequence number of the segment after it
+}
 
-// Open reads the recording in a folder, which is made if it is not there. Takes that a crash left open are repaired.
-func Open(dir string) (*Archive, error) {
+const (
+	headerFile   = "take.json"
+	countersFile = "last.json"
+)
+
+// File is what a take is written to.
+type File interface {
+	Write([]byte) (int, error)
+	WriteAt([]byte, int64) (int, error)
+	Truncate(int64) error
+	Sync() error
+	Close() error
+}
+
+// Options of an archive.
+type Options struct {
+	Create func(path string) (File, error) // makes a file that must not be there; nil is the system's. Tests have slow ones
+}
+
+// Open reads the recording in a folder, which is made if it is not there. What a crash left open is found again; nothing is changed.
+func Open(dir string, o Options) (*Archive, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("open recording: %w", err)
 	}
@@ -88,56 +116,132 @@ func Open(dir string) (*Archive, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open recording: %w", err)
 	}
-	a := &Archive{dir: dir}
+	a := &Archive{dir: dir, create: o.Create}
+	if a.create == nil {
+		a.create = createFile
+	}
+	if err := a.readCounters(); err != nil {
+		return nil, err
+	}
 	for _, e := range entries {
-		if _, err := strconv.ParseUint(e.Name(), 10, 64); err != nil || !e.IsDir() {
+		number, err := strconv.ParseUint(e.Name(), 10, 63)
+		if err != nil || !e.IsDir() {
 			continue
 		}
 		t, err := readTake(filepath.Join(dir, e.Name()))
-		if errors.Is(err, fs.ErrNotExist) { // killed before the header was written: nothing is in it
-			os.RemoveAll(filepath.Join(dir, e.Name()))
-			continue
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // killed before the header was written: nothing is in it
+		case err != nil:
+			a.damaged = append(a.damaged, err)
+			a.last.Number = max(a.last.Number, number)
+		case t.count > 0:
+			a.takes = append(a.takes, t)
+			a.size += t.bytes
 		}
-		if err != nil {
-			return nil, err
-		}
-		a.takes = append(a.takes, t)
-		a.size += t.size()
 	}
-	slices.SortFunc(a.takes, func(x, y *Take) int { return cmp.Compare(x.Number, y.Number) })
+	slices.SortFunc(a.takes, func(x, y *take) int { return cmp.Compare(x.Number, y.Number) })
+	if n := len(a.takes); n > 0 {
+		newest := a.takes[n-1]
+		a.last.Number = max(a.last.Number, newest.Number)
+		a.last.Next = max(a.last.Next, newest.First+uint64(newest.count))
+	}
 	return a, nil
 }
 
-func readTake(dir string) (*Take, error) {
+func createFile(path string) (File, error) {
+	return os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+}
+
+func (a *Archive) readCounters() error {
+	data, err := os.ReadFile(filepath.Join(a.dir, countersFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &a.last)
+	}
+	if err != nil {
+		return fmt.Errorf("open recording: %s: %w", countersFile, err)
+	}
+	return nil
+}
+
+func readTake(dir string) (*take, error) {
 	data, err := os.ReadFile(filepath.Join(dir, headerFile))
 	if err != nil {
 		return nil, fmt.Errorf("read take: %w", err)
 	}
-	t := &Take{dir: dir}
-	if err := json.Unmarshal(data, &t.Header); err != nil || len(t.Tracks) == 0 {
+	t := &take{dir: dir}
+	if err := json.Unmarshal(data, &t.Header); err != nil {
 		return nil, fmt.Errorf("read take %s: the header is damaged: %w", dir, err)
 	}
+	if len(t.Tracks) == 0 || slices.ContainsFunc(t.Tracks, func(k Track) bool { return k.Rate <= 0 || !filepath.IsLocal(k.ID) }) {
+		return nil, fmt.Errorf("read take %s: the header is damaged", dir)
+	}
 	for i := range t.Tracks {
-		segments, err := t.readIndex(&t.Tracks[i])
+		x, err := t.measure(&t.Tracks[i])
 		if err != nil {
 			return nil, err
 		}
-		t.segments = append(t.segments, segments)
+		t.extents = append(t.extents, x)
 	}
+	t.summarise()
 	return t, nil
 }
 
-func (t *Take) file(track, suffix string) string { return filepath.Join(t.dir, track+suffix) }
-
-func (t *Take) size() (n int64) {
-	for i, s := range t.segments {
-		n += t.Tracks[i].InitSize
-		if len(s) > 0 {
-			last := s[len(s)-1]
-			n = n - t.Tracks[i].InitSize + last.Offset + last.Size
+// summarise what the extents say.
+func (t *take) summarise() {
+	t.count, t.bytes = t.extents[0].count(), 0
+	for i, x := range t.extents {
+		t.count = min(t.count, x.count())
+		t.bytes += x.bytes
+		if i == 0 {
+			t.end = x.end
 		}
 	}
-	return n
+}
+
+func (t *take) file(track, suffix string) string { return filepath.Join(t.dir, track+suffix) }
+
+// inMemory is how many takes beside the one that is written keep their segments: those that DVR players and one other reader ask for.
+const inMemory = 4
+
+// segmentsOf a take, by track.
+func (a *Archive) segmentsOf(t *take) ([][]Segment, error) {
+	a.mu.Lock()
+	a.uses++
+	t.used = a.uses
+	found, extents := slices.Clone(t.segments), t.extents
+	a.mu.Unlock()
+	if found != nil {
+		return found, nil
+	}
+	for i := range t.Tracks {
+		s, err := t.read(&t.Tracks[i], &extents[i])
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, s)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t.segments = slices.Clone(found)
+	a.evictLocked()
+	return found, nil
+}
+
+// evictLocked forgets the segments that were not asked for lately.
+func (a *Archive) evictLocked() {
+	var kept []*take
+	for _, t := range a.takes {
+		if t.segments != nil && !t.writing {
+			kept = append(kept, t)
+		}
+	}
+	slices.SortFunc(kept, func(x, y *take) int { return cmp.Compare(y.used, x.used) })
+	for _, t := range kept[min(inMemory, len(kept)):] {
+		t.segments = nil
+	}
 }
 
 // Span is a run of segments of one take.
@@ -148,45 +252,74 @@ type Span struct {
 }
 
 // Between returns what was recorded from one moment to another, whole segments.
-func (a *Archive) Between(from, to time.Time) (spans []Span) {
+func (a *Archive) Between(from, to time.Time) (spans []Span, err error) {
+	a.mu.Lock()
+	var takes []*take
+	for _, t := range a.takes {
+		if t.count > 0 && t.Started.Before(to) && t.end.After(from) {
+			takes = append(takes, t)
+		}
+	}
+	a.mu.Unlock()
+	for _, t := range takes {
+		segments, err := a.segmentsOf(t)
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // removed meanwhile
+			continue
+		case err != nil:
+			return nil, err
+		}
+		if s, ok := t.span(segments, from, to); ok {
+			spans = append(spans, s)
+		}
+	}
+	return spans, nil
+}
+
+// span is what a take has between two moments.
+func (t *take) span(segments [][]Segment, from, to time.Time) (s Span, ok bool) {
+	n := len(segments[0])
+	for _, k := range segments[1:] {
+		n = min(n, len(k))
+	}
+	lead := segments[0][:n]
+	i, _ := slices.BinarySearchFunc(lead, from, func(s Segment, at time.Time) int {
+		if s.End().After(at) {
+			return 1
+		}
+		return -1
+	})
+	j := i
+	for j < n && lead[j].Start.Before(to) {
+		j++
+	}
+	s = Span{Header: t.Header, From: i}
+	for _, k := range segments {
+		s.Segments = append(s.Segments, k[i:j:j])
+	}
+	return s, i < j
+}
+
+// find a take and the index of a track in it.
+func (a *Archive) find(number uint64, track string) (t *take, k int, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, t := range a.takes {
-		n := t.count()
-		lead := t.segments[0][:n]
-		i, _ := slices.BinarySearchFunc(lead, from, func(s Segment, at time.Time) int {
-			if s.End().After(at) {
-				return 1
-			}
-			return -1
-		})
-		j := i
-		for j < n && lead[j].Start.Before(to) {
-			j++
-		}
-		if i == j {
-			continue
-		}
-		span := Span{Header: t.Header, From: i}
-		for _, s := range t.segments {
-			span.Segments = append(span.Segments, s[i:j:j])
-		}
-		spans = append(spans, span)
+	i, found := slices.BinarySearchFunc(a.takes, number, func(t *take, n uint64) int { return cmp.Compare(t.Number, n) })
+	if !found {
+		return nil, 0, false
 	}
-	return spans
+	t = a.takes[i]
+	k = slices.IndexFunc(t.Tracks, func(k Track) bool { return k.ID == track })
+	return t, k, k >= 0
 }
 
 // Piece opens a track's file of a take. The caller closes it.
 func (a *Archive) Piece(number uint64, track string) (*os.File, error) {
-	a.mu.Lock()
-	i := slices.IndexFunc(a.takes, func(t *Take) bool { return t.Number == number })
-	if i < 0 || !slices.ContainsFunc(a.takes[i].Tracks, func(t Track) bool { return t.ID == track }) {
-		a.mu.Unlock()
+	t, _, ok := a.find(number, track)
+	if !ok {
 		return nil, fs.ErrNotExist
 	}
-	path := a.takes[i].file(track, ".mp4")
-	a.mu.Unlock()
-	return os.Open(path)
+	return os.Open(t.file(track, ".mp4"))
 }
 
 // Size of all takes in bytes.
@@ -196,25 +329,45 @@ func (a *Archive) Size() int64 {
 	return a.size
 }
 
-// Prune removes the oldest takes: those that ended before a moment, and as many as it needs to be at most so many bytes (0: any). The newest stays.
+// Damaged are the takes that could not be read when the archive was opened. They stay where they are.
+func (a *Archive) Damaged() []error { return a.damaged }
+
+// Prune removes the oldest takes: those that ended before a moment, and as many as it needs to be at most so many bytes (0: any). The one that is
+// written stays.
 func (a *Archive) Prune(before time.Time, bytes int64) error {
 	for {
 		a.mu.Lock()
-		if len(a.takes) < 2 {
+		if len(a.takes) == 0 || a.takes[0].writing || !a.takes[0].end.Before(before) && (bytes == 0 || a.size <= bytes) {
 			a.mu.Unlock()
 			return nil
 		}
-		t := a.takes[0]
-		old := a.takes[1].Started.Before(before)
-		if !old && (bytes == 0 || a.size <= bytes) {
-			a.mu.Unlock()
-			return nil
-		}
+		t, last := a.takes[0], a.last
 		a.takes = slices.Clone(a.takes[1:])
-		a.size -= t.size()
+		a.size -= t.bytes
 		a.mu.Unlock()
+		data, err := json.Marshal(last)
+		if err == nil {
+			err = replace(filepath.Join(a.dir, countersFile), data)
+		}
+		if err != nil {
+			return fmt.Errorf("remove old take: %w", err)
+		}
 		if err := os.RemoveAll(t.dir); err != nil {
 			return fmt.Errorf("remove old take: %w", err)
 		}
 	}
+}
+
+// replace a file at once: after a crash it is the old one or the new.
+func replace(path string, data []byte) error {
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return errors.Join(err, os.Remove(path+".new"))
+	}
+	return os.Rename(path+".new", path)
 }

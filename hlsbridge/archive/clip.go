@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/Eyevinn/mp4ff/mp4"
 
@@ -17,15 +19,8 @@ import (
 
 // Extent of a piece of a track's file by its name: init.mp4, or OFFSET-SIZE.m4s of a segment in the index.
 func (a *Archive) Extent(number uint64, track, name string) (offset, size int64, err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	i := slices.IndexFunc(a.takes, func(t *Take) bool { return t.Number == number })
-	if i < 0 {
-		return 0, 0, fs.ErrNotExist
-	}
-	t := a.takes[i]
-	k := slices.IndexFunc(t.Tracks, func(k Track) bool { return k.ID == track })
-	if k < 0 {
+	t, k, ok := a.find(number, track)
+	if !ok {
 		return 0, 0, fs.ErrNotExist
 	}
 	if name == "init.mp4" {
@@ -35,70 +30,146 @@ func (a *Archive) Extent(number uint64, track, name string) (offset, size int64,
 	if _, err := fmt.Sscanf(base, "%d-%d", &offset, &size); err != nil || !ok || base != fmt.Sprintf("%d-%d", offset, size) {
 		return 0, 0, fs.ErrNotExist
 	}
-	n, found := slices.BinarySearchFunc(t.segments[k], offset, func(s Segment, o int64) int { return int(s.Offset - o) })
-	if !found || t.segments[k][n].Size != size {
+	segments, err := a.segmentsOf(t)
+	if err != nil {
+		return 0, 0, err
+	}
+	n, found := slices.BinarySearchFunc(segments[k], offset, func(s Segment, o int64) int { return cmp.Compare(s.Offset, o) })
+	if !found || segments[k][n].Size != size {
 		return 0, 0, fs.ErrNotExist
 	}
 	return offset, size, nil
 }
 
-// Clip is a span as one fragmented MP4 with all tracks, beginning at zero.
+// Clip is a range as one fragmented MP4 with all tracks, beginning at zero. What was not recorded is left out: the next take begins where the one
+// before ended.
 type Clip struct {
 	Size int64
 
-	head  []byte
-	files []*os.File
-	span  *Span
-	begin []uint64 // by track: decoding time of the first sample
+	head   []byte
+	pieces []piece
 }
 
-// Clip prepares a span for writing. The caller closes it.
-func (a *Archive) Clip(s *Span) (_ *Clip, err error) {
-	c := &Clip{span: s}
+// piece of a clip: what it has of one take.
+type piece struct {
+	span  *Span
+	files []*os.File // by track
+	later []int64    // by track: ticks between a chunk's place in the take and in the clip
+}
+
+// DifferError says that a range cannot be one file, because its takes have other tracks or another format.
+type DifferError struct {
+	Ranges [][2]time.Time // that can be one each
+}
+
+func (e *DifferError) Error() string { return "the recording changed its format in this range" }
+
+// Clip prepares spans for writing. The caller closes it.
+func (a *Archive) Clip(spans []Span) (_ *Clip, err error) {
+	c := &Clip{}
 	defer func() {
 		if err != nil {
 			c.Close()
 		}
 	}()
-	var inits [][]byte
-	for i, t := range s.Tracks {
-		f, err := a.Piece(s.Number, t.ID)
+	var inits [][][]byte
+	for i := range spans {
+		p := piece{span: &spans[i]}
+		init, err := a.openPiece(&p)
+		c.pieces = append(c.pieces, p)
 		if err != nil {
 			return nil, err
 		}
-		c.files = append(c.files, f)
+		inits = append(inits, init)
+	}
+	if d := differ(spans, inits); len(d.Ranges) > 1 {
+		return nil, d
+	}
+	if c.head, err = join(inits[0]); err != nil {
+		return nil, err
+	}
+	c.Size = int64(len(c.head))
+	at := time.Duration(0)
+	for i := range c.pieces {
+		if at, err = c.pieces[i].align(at); err != nil {
+			return nil, err
+		}
+		c.Size += c.pieces[i].size()
+	}
+	return c, nil
+}
+
+// openPiece opens the files of a span and returns their initialisation segments.
+func (a *Archive) openPiece(p *piece) (inits [][]byte, err error) {
+	for _, t := range p.span.Tracks {
+		f, err := a.Piece(p.span.Number, t.ID)
+		if err != nil {
+			return nil, err
+		}
+		p.files = append(p.files, f)
 		init := make([]byte, t.InitSize)
 		if _, err := f.ReadAt(init, 0); err != nil {
 			return nil, err
 		}
 		inits = append(inits, init)
-		first := make([]byte, s.Segments[i][0].Size)
-		if _, err := f.ReadAt(first, s.Segments[i][0].Offset); err != nil {
-			return nil, err
-		}
-		c.begin = append(c.begin, cmaf.Start(first))
-		for _, x := range s.Segments[i] {
-			c.Size += x.Size
-		}
 	}
-	if c.head, err = join(inits); err != nil {
-		return nil, err
-	}
-	c.align()
-	c.Size += int64(len(c.head))
-	return c, nil
+	return inits, nil
 }
 
-// align has all tracks begin at the earliest one's time.
-func (c *Clip) align() {
-	seconds := func(i int) float64 { return float64(c.begin[i]) / float64(c.span.Tracks[i].Rate) }
-	first := seconds(0)
-	for i := range c.begin {
-		first = min(first, seconds(i))
+// differ finds the ranges in which all takes have the same tracks in the same format.
+func differ(spans []Span, inits [][][]byte) *DifferError {
+	d := &DifferError{}
+	for i, s := range spans {
+		lead := s.Segments[0]
+		start, end := lead[0].Start, lead[len(lead)-1].End()
+		if i > 0 && slices.EqualFunc(inits[i-1], inits[i], bytes.Equal) {
+			d.Ranges[len(d.Ranges)-1][1] = end
+			continue
+		}
+		d.Ranges = append(d.Ranges, [2]time.Time{start, end})
 	}
-	for i := range c.begin {
-		c.begin[i] = uint64(first * float64(c.span.Tracks[i].Rate))
+	for i := range d.Ranges { // segments that the range touches are in it: keep off the neighbours'
+		d.Ranges[i][0], d.Ranges[i][1] = d.Ranges[i][0].Add(time.Millisecond), d.Ranges[i][1].Add(-time.Millisecond)
 	}
+	return d
+}
+
+// align has the piece begin at a time of the clip, all tracks by the earliest one's clock, and returns when it ends.
+func (p *piece) align(at time.Duration) (end time.Duration, err error) {
+	starts, ends := make([]float64, len(p.files)), make([]float64, len(p.files))
+	for i, f := range p.files {
+		segments, rate := p.span.Segments[i], float64(p.span.Tracks[i].Rate)
+		first, err := readSegment(f, &segments[0])
+		if err != nil {
+			return 0, err
+		}
+		last, err := readSegment(f, &segments[len(segments)-1])
+		if err != nil {
+			return 0, err
+		}
+		_, ticks := cmaf.Whole(last)
+		starts[i], ends[i] = float64(cmaf.Start(first))/rate, float64(cmaf.Start(last)+ticks)/rate
+	}
+	start := slices.Min(starts)
+	for _, t := range p.span.Tracks {
+		p.later = append(p.later, int64((at.Seconds()-start)*float64(t.Rate)))
+	}
+	return at + time.Duration((slices.Max(ends)-start)*float64(time.Second)), nil
+}
+
+func readSegment(f *os.File, s *Segment) ([]byte, error) {
+	b := make([]byte, s.Size)
+	_, err := f.ReadAt(b, s.Offset)
+	return b, err
+}
+
+func (p *piece) size() (n int64) {
+	for _, k := range p.span.Segments {
+		for _, s := range k {
+			n += s.Size
+		}
+	}
+	return n
 }
 
 // join makes one initialisation segment of several with one track each.
@@ -134,15 +205,19 @@ func (c *Clip) WriteTo(w io.Writer) (n int64, err error) {
 		}
 	}
 	put(c.head)
-	for j := range c.span.Segments[0] {
-		for i, f := range c.files {
-			x := c.span.Segments[i][j]
-			b := make([]byte, x.Size)
-			if _, e := f.ReadAt(b, x.Offset); e != nil {
-				return n, e
+	for _, p := range c.pieces {
+		for j := range p.span.Segments[0] {
+			for i, f := range p.files {
+				if err != nil {
+					return n, err
+				}
+				b, e := readSegment(f, &p.span.Segments[i][j])
+				if e != nil {
+					return n, e
+				}
+				cmaf.Move(b, uint32(i+1), p.later[i])
+				put(b)
 			}
-			cmaf.Move(b, uint32(i+1), c.begin[i])
-			put(b)
 		}
 	}
 	return n, err
@@ -151,8 +226,10 @@ func (c *Clip) WriteTo(w io.Writer) (n int64, err error) {
 // Close releases the files.
 func (c *Clip) Close() error {
 	var all error
-	for _, f := range c.files {
-		all = errors.Join(all, f.Close())
+	for _, p := range c.pieces {
+		for _, f := range p.files {
+			all = errors.Join(all, f.Close())
+		}
 	}
 	return all
 }

@@ -9,40 +9,47 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"watershed/hlsbridge/cmaf"
 )
 
 // Writer appends to the newest take. One goroutine uses it.
 type Writer struct {
 	archive *Archive
-	take    *Take
-	files   []*os.File // by track
-	indexes []*os.File
-	offset  []int64 // in files, of the next chunk
-	begun   []int64 // of the open segment
+	take    *take
+	files   []File // by track
+	indexes []File
+	tracks  []position
+}
+
+// position in a track's file.
+type position struct {
+	offset  int64     // of the next chunk
+	records int64     // in the index: a piece of one that did not fit on the disk is written over
+	begun   int64     // of the open segment
+	ticks   uint64    // in it
+	start   time.Time // of it: where the last one ended
 }
 
 // Begin opens a take. Its header's number and first are the archive's to choose.
 func (a *Archive) Begin(h Header) (*Writer, error) {
 	a.mu.Lock()
-	h.Number, h.First = uint64(1), 0
-	if n := len(a.takes); n > 0 {
-		last := a.takes[n-1]
-		h.Number, h.First = last.Number+1, last.First+uint64(last.count())
-	}
+	h.Number, h.First = a.last.Number+1, a.last.Next
 	a.mu.Unlock()
+	h.Tracks = slices.Clone(h.Tracks)
 	for i := range h.Tracks {
 		h.Tracks[i].InitSize = int64(len(h.Tracks[i].Init))
 	}
-	t := &Take{Header: h, dir: filepath.Join(a.dir, strconv.FormatUint(h.Number, 10)), segments: make([][]Segment, len(h.Tracks))}
+	t := &take{Header: h, dir: filepath.Join(a.dir, strconv.FormatUint(h.Number, 10)), writing: true, end: h.Started, segments: make([][]Segment, len(h.Tracks))}
 	w := &Writer{archive: a, take: t}
 	if err := w.open(); err != nil {
-		w.Close()
+		w.release()
 		os.RemoveAll(t.dir)
 		return nil, fmt.Errorf("begin take: %w", err)
 	}
 	a.mu.Lock()
 	a.takes = append(slices.Clone(a.takes), t)
-	a.size += t.size()
+	a.last.Number = h.Number
 	a.mu.Unlock()
 	return w, nil
 }
@@ -50,16 +57,19 @@ func (a *Archive) Begin(h Header) (*Writer, error) {
 // open writes the files' beginnings, the header last: a take without one is nothing.
 func (w *Writer) open() error {
 	t := w.take
+	if err := os.RemoveAll(t.dir); err != nil { // one that a crash left without a header or a segment has had this number
+		return err
+	}
 	if err := os.MkdirAll(t.dir, 0o750); err != nil {
 		return err
 	}
 	for i := range t.Tracks {
 		k := &t.Tracks[i]
 		for _, x := range []struct {
-			to     *[]*os.File
+			to     *[]File
 			suffix string
 		}{{&w.files, ".mp4"}, {&w.indexes, ".idx"}} {
-			f, err := os.OpenFile(t.file(k.ID, x.suffix), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+			f, err := w.archive.create(t.file(k.ID, x.suffix))
 			if err != nil {
 				return err
 			}
@@ -68,65 +78,101 @@ func (w *Writer) open() error {
 		if _, err := w.files[i].Write(k.Init); err != nil {
 			return err
 		}
-		w.offset, w.begun = append(w.offset, k.InitSize), append(w.begun, k.InitSize)
+		w.tracks = append(w.tracks, position{offset: k.InitSize, begun: k.InitSize, start: t.Started})
 	}
 	data, err := json.Marshal(t.Header)
 	if err != nil {
 		return err
 	}
-	temporary := filepath.Join(t.dir, headerFile+".new")
-	if err := os.WriteFile(temporary, data, 0o640); err != nil {
-		return err
-	}
-	return os.Rename(temporary, filepath.Join(t.dir, headerFile))
+	return replace(filepath.Join(t.dir, headerFile), data)
 }
 
 // Chunk appends to a track's open segment. After an error the take must be closed; what was there before stays readable.
 func (w *Writer) Chunk(track int, body []byte) error {
-	n, err := w.files[track].WriteAt(body, w.offset[track])
+	p := &w.tracks[track]
+	n, err := w.files[track].WriteAt(body, p.offset)
 	if err != nil {
 		if n > 0 {
-			err = errors.Join(err, w.files[track].Truncate(w.offset[track]))
+			err = errors.Join(err, w.files[track].Truncate(p.offset))
 		}
 		return fmt.Errorf("record: %w", err)
 	}
-	w.offset[track] += int64(n)
+	_, ticks := cmaf.Whole(body)
+	p.offset, p.ticks = p.offset+int64(n), p.ticks+ticks
 	return nil
 }
 
 // Segment ends a track's open segment.
 func (w *Writer) Segment(track int, start time.Time, duration time.Duration) error {
-	s := Segment{Offset: w.begun[track], Size: w.offset[track] - w.begun[track], Start: start, Duration: duration}
-	if _, err := w.indexes[track].Write(s.record()); err != nil {
+	p := &w.tracks[track]
+	s := Segment{Offset: p.begun, Size: p.offset - p.begun, Start: start, Duration: duration}
+	if _, err := w.indexes[track].WriteAt(s.record(), p.records*recordSize); err != nil {
 		return fmt.Errorf("record: %w", err)
 	}
-	w.begun[track] = w.offset[track]
-	a := w.archive
+	p.records++
+	p.begun, p.ticks, p.start = p.offset, 0, s.End()
+	a, t := w.archive, w.take
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	w.take.segments[track] = append(w.take.segments[track], s)
+	t.segments[track] = append(t.segments[track], s)
+	t.bytes += s.Size
 	a.size += s.Size
+	t.count = len(t.segments[0])
+	for _, k := range t.segments[1:] {
+		t.count = min(t.count, len(k))
+	}
+	if t.count > 0 {
+		t.end = t.segments[0][t.count-1].End()
+	}
+	a.last.Next = t.First + uint64(t.count)
 	return nil
 }
 
 // Tracks of the take.
 func (w *Writer) Tracks() []Track { return w.take.Tracks }
 
-// Length of what is complete.
-func (w *Writer) Length() time.Duration {
+// Length and size of what is complete.
+func (w *Writer) Length() (d time.Duration, bytes int64) {
 	w.archive.mu.Lock()
 	defer w.archive.mu.Unlock()
-	if n := w.take.count(); n > 0 {
-		return w.take.segments[0][n-1].End().Sub(w.take.Started)
-	}
-	return 0
+	return w.take.end.Sub(w.take.Started), w.take.bytes
 }
 
-// Close ends the take.
+// Close ends the take. Segments that are open end where they are; a take without any is removed.
 func (w *Writer) Close() error {
 	var all error
+	for i := range w.tracks {
+		if p := &w.tracks[i]; p.offset > p.begun {
+			d := time.Duration(p.ticks) * time.Second / time.Duration(w.take.Tracks[i].Rate)
+			all = errors.Join(all, w.Segment(i, p.start, d))
+		}
+	}
+	all = errors.Join(all, w.release())
+	a, t := w.archive, w.take
+	a.mu.Lock()
+	empty := t.count == 0
+	t.writing = false
+	for i, s := range t.segments {
+		t.extents = append(t.extents, extent{records: len(s), bytes: w.tracks[i].begun, end: t.end})
+	}
+	if empty {
+		a.takes = slices.DeleteFunc(slices.Clone(a.takes), func(x *take) bool { return x == t })
+		a.size -= t.bytes
+		a.last.Number = t.Number - 1
+	}
+	a.evictLocked()
+	a.mu.Unlock()
+	if empty {
+		all = errors.Join(all, os.RemoveAll(t.dir))
+	}
+	return all
+}
+
+// release writes out and closes the files.
+func (w *Writer) release() error {
+	var all error
 	for _, f := range append(w.files, w.indexes...) {
-		all = errors.Join(all, f.Close())
+		all = errors.Join(all, f.Sync(), f.Close())
 	}
 	w.files, w.indexes = nil, nil
 	return all

@@ -24,6 +24,15 @@ func Whole(data []byte) (size int, ticks uint64) {
 	return size, ticks
 }
 
+// Describe tells how many ticks a moof's samples last, and whether decoding can start at the first.
+func Describe(moof []byte) (ticks uint64, sync bool) {
+	if len(moof) < 8 {
+		return 0, false
+	}
+	table := trunTable(moof)
+	return moofTicks(moof), len(table) >= sampleLen && table[8]&0x02 != 0
+}
+
 func moofTicks(moof []byte) (ticks uint64) {
 	each(moof[8:], func(name string, traf []byte) {
 		if name != "traf" {
@@ -53,38 +62,34 @@ func each(data []byte, do func(name string, box []byte)) {
 	}
 }
 
-// Move changes chunks in place so that they belong to another track and their decoding times are earlier by some ticks.
-func Move(data []byte, track uint32, earlier uint64) {
+// Move changes chunks in place so that they belong to another track and their decoding times are later by some ticks, or earlier; never before zero.
+func Move(data []byte, track uint32, later int64) {
 	each(data, func(name string, b []byte) {
 		switch {
 		case name == "prft" && len(b) >= prftLen:
 			binary.BigEndian.PutUint32(b[12:], track)
-			back(b[24:], earlier)
+			shift(b[24:], later)
 		case name == "moof":
 			each(b[8:], func(name string, traf []byte) {
 				if name == "traf" {
-					each(traf[8:], func(name string, b []byte) { moveIn(name, b, track, earlier) })
+					each(traf[8:], func(name string, b []byte) { moveIn(name, b, track, later) })
 				}
 			})
 		}
 	})
 }
 
-func moveIn(name string, b []byte, track uint32, earlier uint64) {
+func moveIn(name string, b []byte, track uint32, later int64) {
 	switch {
 	case name == "tfhd" && len(b) >= tfhdLen:
 		binary.BigEndian.PutUint32(b[12:], track)
 	case name == "tfdt" && len(b) >= tfdtLen:
-		back(b[12:], earlier)
+		shift(b[12:], later)
 	}
 }
 
-func back(b []byte, earlier uint64) {
-	if v := binary.BigEndian.Uint64(b); v >= earlier {
-		binary.BigEndian.PutUint64(b, v-earlier)
-	} else {
-		binary.BigEndian.PutUint64(b, 0)
-	}
+func shift(b []byte, later int64) {
+	binary.BigEndian.PutUint64(b, uint64(max(0, int64(binary.BigEndian.Uint64(b))+later)))
 }
 
 // Start is the decoding time of the first sample in chunks.

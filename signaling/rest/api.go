@@ -34,6 +34,8 @@ type Config struct {
 	Schemes []string             // of URLs that can be pulled
 	Formats map[string]string    // of what /play offers: name to path, in which {stream} is the stream
 	Log     *slog.Logger
+
+	Recording func(*sfu.Stream) (state, message string) // how a stream's recording does; nil: nothing is recorded
 }
 
 // API serves /api/v1.

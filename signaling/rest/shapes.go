@@ -34,10 +34,17 @@ type Stream struct {
 	Idle     int            `json:"idle" doc:"seconds after the last viewer, with demand"`
 	Ladder   []string       `json:"ladder"`
 	Record   bool           `json:"record"`
-	Origin   string         `json:"origin" doc:"file, api or push: where it was declared"`
-	Source   *Source        `json:"source" doc:"for operators"`
-	Tracks   []Track        `json:"tracks"`
-	Links    Links          `json:"links"`
+
+	Recording        string `json:"recording" doc:"empty, on or failed: it goes on by itself when the reason is gone"`
+	RecordingFailure string `json:"recordingFailure,omitempty" doc:"why; for operators"`
+
+	DVR      int     `json:"dvr" doc:"seconds that the live playlist of its recording goes back; 0: the node's own"`
+	Keep     int     `json:"keep" doc:"seconds that its recording is kept; 0: the node's own"`
+	KeepSize int64   `json:"keepSize" doc:"bytes of its recording at most; 0: the node's own"`
+	Origin   string  `json:"origin" doc:"file, api or push: where it was declared"`
+	Source   *Source `json:"source" doc:"for operators"`
+	Tracks   []Track `json:"tracks"`
+	Links    Links   `json:"links"`
 }
 
 // Source of a stream.
@@ -91,6 +98,10 @@ type StreamBody struct {
 	Idle   *int      `json:"idle,omitempty" doc:"seconds"`
 	Ladder *[]string `json:"ladder,omitempty" doc:"such as 720p"`
 	Record *bool     `json:"record,omitempty"`
+
+	DVR      *int   `json:"dvr,omitempty" doc:"seconds that the live playlist of its recording goes back, 60 to 86400; 0: the node's own"`
+	Keep     *int   `json:"keep,omitempty" doc:"seconds that its recording is kept, at least 60; 0: the node's own"`
+	KeepSize *int64 `json:"keepSize,omitempty" doc:"bytes of its recording at most, at least 16777216; 0: the node's own"`
 }
 
 // Input is one way to get a stream's media.

@@ -41,6 +41,9 @@ func (a *API) fill(s *Stored, b *StreamBody) error {
 	if b.Record != nil {
 		s.Spec.Record = *b.Record
 	}
+	if err := fillKept(&s.Spec, b); err != nil {
+		return err
+	}
 	if b.Idle != nil {
 		if *b.Idle < 0 || *b.Idle > maxIdle {
 			return problem.BadField("idle", fmt.Sprintf("use 0 to %d seconds", maxIdle))
@@ -58,6 +61,32 @@ func (a *API) fill(s *Stored, b *StreamBody) error {
 	}
 	if s.Spec.Demand && len(s.Spec.Inputs) == 0 {
 		return problem.BadField("demand", "only a stream with inputs can be pulled on demand")
+	}
+	return nil
+}
+
+// fillKept sets how long a recording is kept.
+func fillKept(spec *sfu.Spec, b *StreamBody) error {
+	const most = 100 * 365 * 24 * time.Hour
+	for _, f := range []struct {
+		name string
+		body *int
+		to   *time.Duration
+		top  time.Duration
+	}{{"dvr", b.DVR, &spec.DVR, sfu.LongestDVR}, {"keep", b.Keep, &spec.Keep, most}} {
+		if f.body == nil {
+			continue
+		}
+		if n, least := *f.body, int(sfu.LeastKept/time.Second); n != 0 && (n < least || n > int(f.top/time.Second)) {
+			return problem.BadField(f.name, fmt.Sprintf("use %d to %d seconds, or 0 for the node's own", least, int(f.top/time.Second)))
+		}
+		*f.to = time.Duration(*f.body) * time.Second
+	}
+	if b.KeepSize != nil {
+		if n := *b.KeepSize; n != 0 && n < sfu.LeastKeptSize {
+			return problem.BadField("keepSize", fmt.Sprintf("at least %d bytes, or 0 for the node's own", sfu.LeastKeptSize))
+		}
+		spec.KeepSize = *b.KeepSize
 	}
 	return nil
 }

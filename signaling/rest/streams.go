@@ -47,7 +47,8 @@ func (a *API) Stream(p *access.Principal, st *sfu.Stream) Stream {
 		Name: st.Name, Tenant: st.Name.Tenant(), Public: now.Spec.Public,
 		State: string(now.State), Reason: string(now.Reason), Since: millis(now.Since), Created: millis(st.Created),
 		Viewers: now.Viewers, Demand: now.Spec.Demand, Idle: int(now.Spec.Idle / time.Second),
-		Ladder: append([]string{}, now.Spec.Ladder...), Record: now.Spec.Record, Origin: a.origin(st.Name), Tracks: []Track{},
+		Ladder: append([]string{}, now.Spec.Ladder...), Record: now.Spec.Record,
+		DVR: int(now.Spec.DVR / time.Second), Keep: int(now.Spec.Keep / time.Second), KeepSize: now.Spec.KeepSize, Origin: a.origin(st.Name), Tracks: []Track{},
 		Links: Links{
 			WHEP: "/whep/" + name, HLS: "/hls/" + name + "/index.m3u8", Poster: prefix + "/streams/" + name + "/snapshot", Page: "/watch/" + name,
 		},
@@ -61,8 +62,12 @@ func (a *API) Stream(p *access.Principal, st *sfu.Stream) Stream {
 	for _, t := range now.Tracks {
 		s.Tracks = append(s.Tracks, trackOf(t))
 	}
+	failure := ""
+	if a.cfg.Recording != nil {
+		s.Recording, failure = a.cfg.Recording(st)
+	}
 	if a.cfg.Access.May(p, access.Source, st.Name) == nil {
-		s.Message = now.Message
+		s.Message, s.RecordingFailure = now.Message, failure
 		s.Source = sourceOf(now)
 	}
 	return s

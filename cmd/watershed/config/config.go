@@ -3,6 +3,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -92,11 +93,15 @@ type Auth struct {
 	Claims   map[string]string `yaml:"claims"`   // paths of claims that another issuer puts elsewhere
 }
 
-// HLS timing.
+// HLS timing, and how long recordings are kept. A stream may have a dvr, keep and keepSize of its own.
 type HLS struct {
 	Part    time.Duration `yaml:"part"`    // ceiling: PART-TARGET is the most whole frames below it
 	Segment time.Duration `yaml:"segment"` // at least; segments start at keyframes
 	Window  time.Duration `yaml:"window"`  // of the live playlist
+
+	DVR      time.Duration `yaml:"dvr"`      // how far back the live playlist of a recording goes
+	Keep     time.Duration `yaml:"keep"`     // recordings, such as 168h
+	KeepSize Size          `yaml:"keepSize"` // of each stream's recording at most, such as 50GB; 0 is as much as the age allows
 }
 
 // Cluster of nodes.
@@ -124,6 +129,10 @@ type Stream struct {
 	Idle   time.Duration `yaml:"idle"`
 	Ladder []string      `yaml:"ladder"`
 	Record bool          `yaml:"record"`
+
+	DVR      time.Duration `yaml:"dvr"` // this and the next two: as in hls, for this stream
+	Keep     time.Duration `yaml:"keep"`
+	KeepSize Size          `yaml:"keepSize"`
 }
 
 // Input is one way to get a stream's media.
@@ -143,7 +152,7 @@ func Default() Config {
 		SRT:     SRT{Listen: ":8890"},
 		Metrics: Listener{Listen: "127.0.0.1:9600"},
 		Auth:    Auth{Mode: "token"},
-		HLS:     HLS{Part: 350 * time.Millisecond, Segment: 2 * time.Second, Window: 30 * time.Second},
+		HLS:     HLS{Part: 350 * time.Millisecond, Segment: 2 * time.Second, Window: 30 * time.Second, DVR: 2 * time.Hour, Keep: 7 * 24 * time.Hour},
 		Cluster: Cluster{Listen: ":8443"},
 		Log:     Log{Format: "text", Level: "info"},
 	}
@@ -220,6 +229,8 @@ func (c *Config) Check(file string) error {
 		return bad("hls.segment", "%v: use 1s to 10s", c.HLS.Segment)
 	case c.HLS.Window < 6*c.HLS.Segment:
 		return bad("hls.window", "%v: at least 6 segments, %v", c.HLS.Window, 6*c.HLS.Segment)
+	case checkKept(c.HLS.DVR, c.HLS.Keep, c.HLS.KeepSize) != nil:
+		return bad("hls", "%v", checkKept(c.HLS.DVR, c.HLS.Keep, c.HLS.KeepSize))
 	case (c.HTTP.TLS.Cert == "") != (c.HTTP.TLS.Key == ""):
 		return bad("http.tls", "cert and key go together")
 	}
@@ -252,6 +263,9 @@ func (s *Stream) check() error {
 			return fmt.Errorf("ladder: %w", err)
 		}
 	}
+	if err := checkKept(cmp.Or(s.DVR, sfu.LeastKept), cmp.Or(s.Keep, sfu.LeastKept), s.KeepSize); err != nil {
+		return err
+	}
 	for _, in := range s.inputs() {
 		for _, raw := range []string{in.High, in.Low} {
 			if raw == "" {
@@ -262,6 +276,18 @@ func (s *Stream) check() error {
 				return fmt.Errorf("input %s: not a URL such as rtsp://10.0.0.5/stream", sfu.Redact(raw))
 			}
 		}
+	}
+	return nil
+}
+
+func checkKept(dvr, keep time.Duration, size Size) error {
+	switch {
+	case dvr < sfu.LeastKept || dvr > sfu.LongestDVR:
+		return fmt.Errorf("dvr: %v: use %v to %v", dvr, sfu.LeastKept, sfu.LongestDVR)
+	case keep < sfu.LeastKept:
+		return fmt.Errorf("keep: %v: at least %v", keep, sfu.LeastKept)
+	case size != 0 && size < sfu.LeastKeptSize:
+		return fmt.Errorf("keepSize: %v: at least %v, or 0 for no limit", size, Size(sfu.LeastKeptSize))
 	}
 	return nil
 }
@@ -285,5 +311,6 @@ func (s *Stream) inputs() []sfu.Input {
 
 // Spec of the stream for the media plane.
 func (s *Stream) Spec() sfu.Spec {
-	return sfu.Spec{Public: s.Public, Inputs: s.inputs(), Demand: s.Demand, Idle: s.Idle, Ladder: s.Ladder, Record: s.Record}
+	return sfu.Spec{Public: s.Public, Inputs: s.inputs(), Demand: s.Demand, Idle: s.Idle, Ladder: s.Ladder, Record: s.Record,
+		DVR: s.DVR, Keep: s.Keep, KeepSize: int64(s.KeepSize)}
 }
