@@ -169,6 +169,7 @@ func (b *Bridge) keep(p *packager) {
 		b.tasks.Go(func() { b.record(ctx, p) })
 	}
 	p.run(ctx)
+	p.waits.close()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.packagers, p.stream)

@@ -71,14 +71,14 @@ func TestManyWait(t *testing.T) {
 		})
 	}
 	p := s.bridge.packager(s.stream)
-	require.Eventually(t, func() bool { return p.blocked.Load() == waiting }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return p.waits.blocked() == waiting }, 10*time.Second, time.Millisecond)
 	runtime.GC()
 	runtime.ReadMemStats(&during)
 	require.Less(t, (during.HeapAlloc+during.StackInuse-before.HeapAlloc-before.StackInuse)/waiting, uint64(30<<10))
 	src.send(3)
 	all.Wait()
 	require.Equal(t, len(s.fetch("v0.m3u8").body)*waiting, bytes, "all got the same playlist")
-	require.Zero(t, p.blocked.Load())
+	require.Zero(t, p.waits.blocked())
 }
 
 func BenchmarkPlaylist(b *testing.B) {

@@ -138,7 +138,7 @@ func (b *Bridge) serveGrowing(w http.ResponseWriter, r *http.Request, p *package
 		return
 	}
 	if f.msn > v.lastMSN { // by the clock it has begun
-		if v = b.await(r, p, v, g.plan.hold(), func(v *view) bool { return v.has(f.msn, 0) }); v == nil {
+		if v = b.await(r, p, moment{v.id, f.msn, 0}, g.plan.hold()); v == nil {
 			unavailable(w, "the segment did not come in time")
 			return
 		}
@@ -161,7 +161,7 @@ func (b *Bridge) serveGrowing(w http.ResponseWriter, r *http.Request, p *package
 		if s.complete || control.Flush() != nil {
 			return
 		}
-		v = b.await(r, p, v, g.plan.hold(), func(v *view) bool { return v.has(f.msn, n) })
+		v = b.await(r, p, moment{v.id, f.msn, n}, g.plan.hold())
 		if v == nil {
 			panic(http.ErrAbortHandler) // a short segment must not look whole to a cache
 		}

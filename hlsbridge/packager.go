@@ -19,16 +19,16 @@ type packager struct {
 	stream *sfu.Stream
 	log    *slog.Logger
 
-	gen     atomic.Pointer[generation]
-	ready   chan struct{} // closed with the first generation
-	asked   atomic.Int64  // Unix nanoseconds of the last request
-	crowd   *audience
-	blocked atomic.Int64 // requests that wait
-	number  uint64       // above every media sequence number used so far
+	gen    atomic.Pointer[generation]
+	ready  chan struct{} // closed with the first generation
+	asked  atomic.Int64  // Unix nanoseconds of the last request
+	crowd  *audience
+	waits  waits
+	number uint64 // above every media sequence number used so far
 }
 
 func newPackager(cfg *Config, st *sfu.Stream, number uint64) *packager {
-	p := &packager{cfg: cfg, stream: st, log: cfg.Log.With("stream", st.Name), ready: make(chan struct{}), number: number, crowd: newAudience()}
+	p := &packager{cfg: cfg, stream: st, log: cfg.Log.With("stream", st.Name), ready: make(chan struct{}), number: number, crowd: newAudience(), waits: waits{crowds: map[moment][]*waiter{}}}
 	p.asked.Store(time.Now().UnixNano())
 	return p
 }
@@ -263,4 +263,5 @@ func (p *packager) store(g *generation) {
 			close(v.next)
 		}
 	}
+	p.waits.wake(g)
 }

@@ -91,44 +91,26 @@ func (b *Bridge) servePlaylist(w http.ResponseWriter, r *http.Request, p *packag
 		fail(w, http.StatusBadRequest, "Not a valid reload", err.Error())
 		return
 	}
-	if d.block && !v.has(d.msn, d.part) {
-		if v = b.await(r, p, v, g.plan.hold(), func(v *view) bool { return v.has(d.msn, d.part) }); v == nil {
-			unavailable(w, "the segment did not come in time")
-			return
-		}
+	answer := func(v *view) { b.writeReload(w, r, &d, g.plan, v) }
+	if at := (moment{v.id, d.msn, d.part}); d.block && !at.in(v) {
+		b.when(w, r, p, at, g.plan.hold(), answer)
+		return
 	}
-	pl, cache := &v.full, g.plan.cacheReload
+	answer(v)
+}
+
+// writeReload sends the playlist of a view; nil is one that did not come.
+func (b *Bridge) writeReload(w http.ResponseWriter, r *http.Request, d *directives, p *plan, v *view) {
+	if v == nil {
+		unavailable(w, "the segment did not come in time")
+		return
+	}
+	pl, cache := &v.full, p.cacheReload
 	if d.skip {
 		pl = &v.delta
 	}
 	if d.block {
-		cache = g.plan.cacheBlocking
+		cache = p.cacheBlocking
 	}
 	b.writePlaylist(w, r, pl, hls, cache)
-}
-
-// await waits until a later view of the rendition satisfies enough; nil when it takes too long, or the rendition is gone.
-func (b *Bridge) await(r *http.Request, p *packager, v *view, hold time.Duration, enough func(*view) bool) *view {
-	if p.blocked.Add(1) > int64(b.cfg.MaxBlocked) {
-		p.blocked.Add(-1)
-		return nil
-	}
-	defer p.blocked.Add(-1)
-	timer := time.NewTimer(hold)
-	defer timer.Stop()
-	for !enough(v) {
-		select {
-		case <-v.next:
-		case <-timer.C:
-			return nil
-		case <-r.Context().Done():
-			return nil
-		case <-b.ctx.Done():
-			return nil
-		}
-		if v = p.gen.Load().view(v.id); v == nil {
-			return nil
-		}
-	}
-	return v
 }

@@ -64,22 +64,30 @@ func (b *Bridge) serveMedia(w http.ResponseWriter, r *http.Request, p *packager,
 		writeBodies(w, r, [][]byte{v.inits[f.init]})
 		return
 	}
+	answer := func(v *view) { writeFile(w, r, f, g.plan, v) }
 	if f.part >= 0 && f.msn == v.hintMSN && f.part == v.hintPart && v.segmentPart(f.msn, f.part) == nil {
-		arrived := b.await(r, p, v, g.plan.hold(), func(v *view) bool { return v.has(f.msn, f.part) })
-		if arrived == nil {
-			unavailable(w, "the part did not come in time")
-			return
-		}
-		v = arrived // it has what was hinted at, or another instead: then the hint was abandoned
+		b.when(w, r, p, moment{v.id, f.msn, f.part}, g.plan.hold(), answer)
+		return
+	}
+	answer(v)
+}
+
+// writeFile sends a segment or part of a view; nil is one that did not come. A view that came may have another part instead of the one that was hinted at:
+// then the hint was abandoned.
+func writeFile(w http.ResponseWriter, r *http.Request, f file, p *plan, v *view) {
+	if v == nil {
+		unavailable(w, "the part did not come in time")
+		return
 	}
 	bodies := v.bodies(f)
 	if bodies == nil {
 		notFound(w, "the playlist lists what is here now")
 		return
 	}
-	h["Content-Type"], h["Cache-Control"] = v.contentType, g.plan.cachePart
+	h := w.Header()
+	h["Content-Type"], h["Cache-Control"] = v.contentType, p.cachePart
 	if f.part < 0 {
-		h["Cache-Control"] = g.plan.cacheSegment
+		h["Cache-Control"] = p.cacheSegment
 	}
 	writeBodies(w, r, bodies)
 }

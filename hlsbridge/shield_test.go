@@ -86,7 +86,7 @@ func TestShieldCollapses(t *testing.T) {
 	}
 	p := s.bridge.packager(s.stream)
 	for range parts {
-		require.Eventually(t, func() bool { return p.blocked.Load() == 1 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return p.waits.blocked() == 1 }, 10*time.Second, time.Millisecond)
 		src.send(3)
 	}
 	all.Wait()
