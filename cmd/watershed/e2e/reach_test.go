@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"testing"
@@ -12,16 +13,14 @@ import (
 	"watershed/sfu/mediatest"
 )
 
-// requirePath looks at what a page's connection has chosen: the remote address and the protocol.
+// requirePath waits until a page's connection goes to an address by a protocol.
 func requirePath(t *testing.T, p *browser.Page, address, protocol string) {
 	t.Helper()
-	var got [2]string
-	require.NoError(t, p.Eval(`pc.getStats().then((all) => {
+	require.NoError(t, p.Wait(fmt.Sprintf(`pc.getStats().then((all) => {
 		const pair = [...all.values()].find((s) => s.type === 'candidate-pair' && s.nominated && s.state === 'succeeded')
-		const remote = all.get(pair.remoteCandidateId)
-		return [remote.address, remote.protocol]
-	})`, &got))
-	require.Equal(t, [2]string{address, protocol}, got)
+		const remote = all.get(pair?.remoteCandidateId)
+		return remote?.address === %q && remote.protocol === %q
+	})`, address, protocol), patience))
 }
 
 // needIPv6Route skips a test where Chromium, which looks for a way out before it gathers addresses, uses no IPv6. Nothing is sent.
