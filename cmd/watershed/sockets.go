@@ -14,7 +14,7 @@ func (n *node) openSockets(publishers *whip.Server) {
 	n.sockets = socket.New(socket.Config{
 		SFU: n.sfu, Publishers: publishers, Access: n.access, Admit: n.access.Admit(n.sfu.Ensure),
 		Decisions: n.cluster.Decisions, Messages: n.cluster.Messages,
-		Origins: n.cfg.HTTP.Origins, Secret: n.secret, Node: n.cluster.ID, Version: version(), TURN: n.turn, Log: n.log,
+		Secret: n.secret, Node: n.cluster.ID, Version: version(), TURN: n.turn, Log: n.log,
 		Describe: func(p *access.Principal, st *sfu.Stream) any { return n.api.Stream(p, st) },
 	})
 	n.sig.Echo().GET("/ws", echo.WrapHandler(n.sockets))

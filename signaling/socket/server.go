@@ -34,7 +34,6 @@ type Config struct {
 	Admit      ingest.Admit // to declared streams
 	Decisions  *cluster.Decisions
 	Messages   *cluster.Messages
-	Origins    []string // pages that may open sockets beside our own, as https://example.org
 	Secret     []byte   // signs the keys by which guests are known again; the same on all nodes. Empty: made for this process
 	Node       string
 	Version    string
@@ -99,6 +98,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem.New(http.StatusBadRequest, "Unknown subprotocol", "offer the WebSocket subprotocol "+Protocol).Write(w)
 		return
 	}
+	switch {
+	case !strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
+		w.Header().Set("Upgrade", "websocket")
+		problem.New(http.StatusUpgradeRequired, "Not a WebSocket", "open this address as a WebSocket with the subprotocol "+Protocol).Write(w)
+		return
+	case !s.cfg.Access.OriginAllowed(r):
+		problem.New(http.StatusForbidden, "Foreign page", "pages of this origin may not open sockets here; http.origins of the configuration lists those that may").Write(w)
+		return
+	}
 	c := newConn(s, r)
 	if !s.admit(c) {
 		p := problem.New(http.StatusServiceUnavailable, "No room for sockets", "this node is full or stopping: try another, or again later")
@@ -107,7 +115,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.forget(c)
-	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{Protocol}, OriginPatterns: s.cfg.Origins})
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{Protocol}, InsecureSkipVerify: true}) // of the origin, which Access has seen
 	if err != nil {
 		return // Accept has answered
 	}

@@ -240,6 +240,11 @@ func TestUpgrade(t *testing.T) {
 	} {
 		require.Equal(t, f.want, status(n.url, f.header), name)
 	}
+	r, err := http.Get(own + "/ws")
+	require.NoError(t, err)
+	r.Body.Close()
+	require.Equal(t, http.StatusUpgradeRequired, r.StatusCode)
+	require.Equal(t, "application/problem+json", r.Header.Get("Content-Type"))
 }
 
 func TestModeration(t *testing.T) {

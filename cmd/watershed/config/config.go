@@ -209,6 +209,11 @@ func (c *Config) Check(file string) error {
 			return bad(key, "%q is not host:port, for example \":8080\"", addr)
 		}
 	}
+	for _, o := range c.HTTP.Origins {
+		if u, err := url.Parse(o); o != "*" && (err != nil || u.Scheme == "" || o != u.Scheme+"://"+u.Host) {
+			return bad("http.origins", "%q is not an origin such as https://example.org", o)
+		}
+	}
 	if err := token.Paths(c.Auth.Claims).Check(); err != nil {
 		return bad("auth.claims", "%v", err)
 	}
