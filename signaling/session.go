@@ -135,8 +135,12 @@ func readBody(c echo.Context, mediaType, what string) (string, error) {
 		return "", problem(http.StatusUnsupportedMediaType, "Wrong media type", "send "+what+" as "+mediaType)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, maxSDP))
-	if err != nil {
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
 		return "", problem(http.StatusRequestEntityTooLarge, "Too large", what+" has at most 256 kB")
+	case err != nil:
+		return "", problem(http.StatusRequestTimeout, "Too slow", "the body did not come whole in time")
 	}
 	return string(body), nil
 }

@@ -210,9 +210,9 @@ func (n *node) run(ctx context.Context) error {
 	if n.turn != nil {
 		g.Go(func() error { return n.turn.Run(ctx) })
 	}
-	g.Go(func() error { return serveHTTP(ctx, n.http, n.hls.Before(n.sig.Handler())) })
+	g.Go(func() error { return serveHTTP(ctx, n.http, n.hls.Before(n.sig.Handler()), n.log) })
 	if n.metrics != nil {
-		g.Go(func() error { return serveHTTP(ctx, n.metrics, ops.Handler(n.sfu, n.sockets, n.hls)) })
+		g.Go(func() error { return serveHTTP(ctx, n.metrics, ops.Handler(n.sfu, n.sockets, n.hls), n.log) })
 	}
 	n.log.Info("ready", n.listening...)
 	n.health.Ready(true)

@@ -4,6 +4,7 @@ package problem
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -57,6 +58,9 @@ func Of(err error) (p *Problem, known bool) {
 		return p, true
 	case errors.As(err, &h):
 		p = New(h.Code, http.StatusText(h.Code), "")
+		if h.Code == http.StatusNotFound {
+			p.Detail = "there is nothing at this address"
+		}
 		if s, ok := h.Message.(string); ok && s != p.Title {
 			p.Detail = s
 		}
@@ -65,14 +69,28 @@ func Of(err error) (p *Problem, known bool) {
 	return New(http.StatusInternalServerError, "Internal error", "something went wrong here; the log has it"), false
 }
 
-// Handle turns what echo's handlers return into problem+json.
-func Handle(err error, c echo.Context) {
-	if c.Response().Committed {
-		return
+// Handler turns what echo's handlers return into problem+json. What is our own fault goes to the log.
+func Handler(log *slog.Logger) echo.HTTPErrorHandler {
+	return func(err error, c echo.Context) {
+		if c.Response().Committed {
+			return
+		}
+		p, known := Of(err)
+		if !known {
+			log.Error("request failed", "method", c.Request().Method, "route", c.Path(), "error", err)
+		}
+		if allowed := c.Response().Header().Get("Allow"); p.Status == http.StatusMethodNotAllowed && allowed != "" {
+			p = New(p.Status, p.Title, "this address takes "+allowed)
+		}
+		p.Write(c.Response())
 	}
-	p, known := Of(err)
-	if !known {
-		c.Logger().Error(err)
+}
+
+// Panicked is what a request that panicked is answered with, after the log was told. It fits echo's Recover.
+func Panicked(log *slog.Logger) func(c echo.Context, err error, stack []byte) error {
+	return func(c echo.Context, err error, stack []byte) error {
+		log.Error("panic in a request", "method", c.Request().Method, "route", c.Path(), "panic", err, "stack", string(stack))
+		p, _ := Of(nil)
+		return p
 	}
-	p.Write(c.Response())
 }

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 
@@ -215,6 +216,8 @@ func badBody(err error) error {
 		return nil
 	case errors.As(err, &tooLarge):
 		return problem.New(http.StatusRequestEntityTooLarge, "Too large", "a body has at most 64 kB")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return problem.New(http.StatusRequestTimeout, "Too slow", "the body did not come whole in time")
 	case errors.As(err, &wrongType):
 		return problem.BadField(wrongType.Field, fmt.Sprintf("a %s is not wanted here", wrongType.Value))
 	case errors.Is(err, io.EOF):

@@ -34,7 +34,7 @@ type Config struct {
 	Admit      ingest.Admit // to declared streams
 	Decisions  *cluster.Decisions
 	Messages   *cluster.Messages
-	Secret     []byte   // signs the keys by which guests are known again; the same on all nodes. Empty: made for this process
+	Secret     []byte // signs the keys by which guests are known again; the same on all nodes. Empty: made for this process
 	Node       string
 	Version    string
 	Max        int          // sockets; 0 is 50,000
