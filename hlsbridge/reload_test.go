@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -177,6 +178,41 @@ func FuzzFile(f *testing.F) {
 		}
 		if again != path {
 			t.Fatalf("%q has a second name %q", path, again)
+		}
+	})
+}
+
+// FuzzPath: what is taken for the address of a stream's file is that address and no other, whoever counted the slashes.
+func FuzzPath(f *testing.F) {
+	f.Add("/hls/cam/v0.m3u8")
+	f.Add("/dash/acme~cam/manifest.mpd")
+	f.Add("/flv/cam.flv")
+	f.Fuzz(func(t *testing.T, path string) {
+		kind, stream, file, ok := parsePath(path)
+		switch {
+		case !ok:
+			return
+		case kind == "flv":
+			stream, file = stream+".flv", ""
+		case strings.Contains(stream, "/"):
+			t.Fatalf("%q names the stream %q", path, stream)
+		default:
+			file = "/" + file
+		}
+		if again := kind + "/" + stream + file; again != strings.TrimPrefix(path, "/") {
+			t.Fatalf("%q has a second name %q", path, again)
+		}
+	})
+}
+
+// FuzzTimes: a range of the past has an end after its beginning, and is no longer than is allowed.
+func FuzzTimes(f *testing.F) {
+	f.Add("2026-11-20T10:00:00Z", "1795168801")
+	f.Add("1", "")
+	f.Fuzz(func(t *testing.T, from, to string) {
+		a, b, err := timeRange(url.Values{"from": {from}, "to": {to}}, time.Unix(1795168800, 0))
+		if err == nil && (!a.Before(b) || b.Sub(a) > longestRange) {
+			t.Fatalf("from %v to %v", a, b)
 		}
 	})
 }

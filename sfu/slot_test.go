@@ -24,7 +24,7 @@ type plane struct {
 	sink  *net.UDPConn
 }
 
-func newPlane(t *testing.T) *plane {
+func newPlane(t testing.TB) *plane {
 	t.Helper()
 	conns, err := udpbatch.Listen(context.Background(), "127.0.0.1:0", 1)
 	require.NoError(t, err)
@@ -51,7 +51,7 @@ func (p *plane) settle() {
 }
 
 // viewer is one with a slot for video and one for sound.
-func (p *plane) viewer(t *testing.T) *Viewer {
+func (p *plane) viewer(t testing.TB) *Viewer {
 	t.Helper()
 	l, err := leg.Static(p.shard.conn, p.sink.LocalAddr().(*net.UDPAddr).AddrPort(), make([]byte, 16), make([]byte, 12))
 	require.NoError(t, err)
@@ -265,4 +265,40 @@ func TestFeedbackIsBounded(t *testing.T) {
 		require.NotEmpty(t, tasks, "feedback is not read any more")
 		p.shard.work(tasks)
 	}
+}
+
+// FuzzFeedback: whatever a viewer's browser reports, its shard neither breaks nor has its slot in two places.
+func FuzzFeedback(f *testing.F) {
+	p := newPlane(f)
+	st := newStream(p.SFU, "cam")
+	l := p.layer(st, "main", avc)
+	for i := range 50 {
+		show(l, int64(i)*3600, i%25 == 0, 4)
+	}
+	for _, report := range []rtcp.Packet{
+		&rtcp.TransportLayerNack{MediaSSRC: 1, Nacks: []rtcp.NackPair{{PacketID: 3, LostPackets: 0xffff}}},
+		&rtcp.PictureLossIndication{MediaSSRC: 1},
+		&rtcp.FullIntraRequest{MediaSSRC: 1, FIR: []rtcp.FIREntry{{SSRC: 1}}},
+		&rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: 1e6, SSRCs: []uint32{1}},
+		&rtcp.ReceiverReport{Reports: []rtcp.ReceptionReport{{SSRC: 1, FractionLost: 9, LastSenderReport: 1, Delay: 1}}},
+	} {
+		compound, err := report.Marshal()
+		require.NoError(f, err)
+		f.Add(compound)
+	}
+	f.Fuzz(func(t *testing.T, compound []byte) {
+		v := p.viewer(t)
+		sl := v.Slots[0]
+		sl.Bind(st, "")
+		p.settle()
+		v.feedback(compound)
+		p.settle()
+		require.Equal(t, 1, places(sl, l), "lists that have the slot")
+		require.GreaterOrEqual(t, v.Quality().RTT, time.Duration(0))
+		require.Less(t, v.Quality().RTT, 16*time.Second)
+		require.Less(t, v.Quality().Loss, 1.0)
+		sl.Bind(nil, "")
+		p.settle()
+		require.Zero(t, places(sl, l), "lists that have the slot")
+	})
 }

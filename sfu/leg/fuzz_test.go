@@ -1,6 +1,7 @@
 package leg
 
 import (
+	"bytes"
 	"context"
 	"net/netip"
 	"testing"
@@ -38,6 +39,23 @@ func FuzzReceive(f *testing.F) {
 			from = known
 		}
 		port.receive(datagram, from, path{peer: from})
+	})
+}
+
+// FuzzFrames reads what a TCP connection brings: no frame is larger than a datagram, and none takes from the next.
+func FuzzFrames(f *testing.F) {
+	f.Add([]byte{0, 3, 1, 2, 3, 0, 0, 0, 1, 9})
+	f.Add([]byte{255, 255, 1})
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		r, buf := bytes.NewReader(stream), make([]byte, maxFrame)
+		for at := 0; ; {
+			n, err := readFrame(r, buf)
+			if err != nil {
+				return
+			}
+			require.Equal(t, stream[at+2:at+2+n], buf[:n])
+			at += 2 + n
+		}
 	})
 }
 

@@ -46,3 +46,19 @@ v1.m3u8
 only.m3u8
 `))
 }
+
+// FuzzParseList: whatever a server says, a viewer finds a place to begin and asks for nothing twice.
+func FuzzParseList(f *testing.F) {
+	f.Add(sampleList)
+	f.Add("#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:-1\n#EXTINF:1e300,\na\n#EXT-X-STREAM-INF:AUDIO=\"a\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		l := parseList(text)
+		if i := l.start(); len(l.parts) > 0 {
+			require.Less(t, i, len(l.parts))
+			if next := l.after(l.parts[i].msn, l.parts[i].index); len(next) > 0 {
+				require.NotEqual(t, l.parts[i], next[0])
+			}
+		}
+		variants(text)
+	})
+}
