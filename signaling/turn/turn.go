@@ -7,18 +7,24 @@ package turn
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha1"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pion/logging"
+	"github.com/pion/stun/v4"
 	"github.com/pion/turn/v5"
 
 	"watershed/sfu/id"
@@ -40,7 +46,7 @@ type Server struct {
 	cfg    Config
 	server *turn.Server
 	udp    net.PacketConn
-	tls    net.Listener
+	tls    *door
 	open   open
 
 	Refused atomic.Uint64 // datagrams to peers other than the node
@@ -49,8 +55,30 @@ type Server struct {
 // realm of the credentials: a name that clients echo.
 const realm = "watershed"
 
-// lifetime of credentials; sessions that last longer keep their allocation, which is refreshed under the same.
+// lifetime of credentials. They make no new allocation afterwards, but keep those that there are: a wall of cameras runs for days.
 const lifetime = 12 * time.Hour
+
+// authenticate finds the key of a user name "expiry:user", which is its own credential (draft-uberti-behave-turn-rest-00 section 2.2).
+func (s *Server) authenticate(r *turn.RequestAttributes) (user string, key []byte, ok bool) {
+	expiry, user, _ := strings.Cut(r.Username, ":")
+	at, err := strconv.ParseInt(expiry, 10, 64)
+	if err != nil || user == "" || r.Method == stun.MethodAllocate && at < time.Now().Unix() {
+		return "", nil, false
+	}
+	return user, turn.GenerateAuthKey(r.Username, r.Realm, s.password(r.Username)), true
+}
+
+func (s *Server) password(username string) string {
+	mac := hmac.New(sha1.New, s.cfg.Secret)
+	mac.Write([]byte(username))
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// credentials are good for a while from now.
+func (s *Server) credentials(good time.Duration) (username, password string) {
+	username = fmt.Sprintf("%d:%s", time.Now().Add(good).Unix(), id.Random(5))
+	return username, s.password(username)
+}
 
 // New opens the relay's ports.
 func New(cfg Config) (*Server, error) {
@@ -59,10 +87,13 @@ func New(cfg Config) (*Server, error) {
 		Realm: realm, LoggerFactory: quiet(),
 		QuotaHandler: func(user, _ string, _ net.Addr) bool { return s.open.another(user) },
 		EventHandler: turn.EventHandler{
-			OnAllocationCreated: func(_, _ net.Addr, _, user, _ string, _ net.Addr, _ int) { s.open.count(user, 1) },
+			OnAllocationCreated: func(from, _ net.Addr, _, user, _ string, _ net.Addr, _ int) {
+				s.open.count(user, 1)
+				s.tls.allocated(from)
+			},
 			OnAllocationDeleted: func(_, _ net.Addr, _, user, _ string) { s.open.count(user, -1) },
 		},
-		AuthHandler: turn.LongTermTURNRESTAuthHandler(string(cfg.Secret), quiet().NewLogger("turn")),
+		AuthHandler: s.authenticate,
 	}
 	relay := &generator{server: s}
 	var err error
@@ -77,7 +108,7 @@ func New(cfg Config) (*Server, error) {
 			s.closePorts()
 			return nil, errors.New("webrtc.turn.tls needs the certificate of http.tls")
 		}
-		if s.tls, err = tls.Listen("tcp", cfg.TLS, cfg.Cert); err != nil {
+		if s.tls, err = listenTLS(cfg.TLS, cfg.Cert); err != nil {
 			s.closePorts()
 			return nil, fmt.Errorf("webrtc.turn.tls: %w", err)
 		}
@@ -166,10 +197,7 @@ func (s *Server) ICEServers(host string) []ICEServer {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	username, password, err := turn.GenerateLongTermTURNRESTCredentials(string(s.cfg.Secret), id.Random(5), lifetime)
-	if err != nil {
-		return nil
-	}
+	username, password := s.credentials(lifetime)
 	ice := ICEServer{Username: username, Credential: password}
 	if s.udp != nil {
 		ice.URLs = append(ice.URLs, "turn:"+net.JoinHostPort(host, portOf(s.udp.LocalAddr()))+"?transport=udp")

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/stun/v4"
 	"github.com/pion/turn/v5"
 	"github.com/stretchr/testify/require"
 )
@@ -31,7 +32,7 @@ func relayed(t *testing.T, secret, username, password string) (net.PacketConn, *
 	media := echo.LocalAddr().(*net.UDPAddr).AddrPort()
 	public := netip.AddrPortFrom(netip.MustParseAddr("203.0.113.7"), media.Port()) // as behind a 1:1 NAT
 	s, err := New(Config{
-		Listen: "127.0.0.1:0", Secret: []byte(secret), Local: media,
+		Listen: "127.0.0.1:0", TLS: "127.0.0.1:0", Cert: selfSigned(t), Secret: []byte(secret), Local: media,
 		Media: func() []netip.AddrPort { return []netip.AddrPort{public} },
 	})
 	require.NoError(t, err)
@@ -53,8 +54,13 @@ func allocate(t *testing.T, s *Server, username, password string) (net.PacketCon
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	require.NoError(t, err)
+	return allocateOn(t, conn, s.udp.LocalAddr(), username, password)
+}
+
+func allocateOn(t *testing.T, conn net.PacketConn, server net.Addr, username, password string) (net.PacketConn, error) {
+	t.Helper()
 	c, err := turn.NewClient(&turn.ClientConfig{
-		STUNServerAddr: s.udp.LocalAddr().String(), TURNServerAddr: s.udp.LocalAddr().String(),
+		STUNServerAddr: server.String(), TURNServerAddr: server.String(),
 		Conn: conn, Username: username, Password: password, Realm: realm, LoggerFactory: quiet(),
 	})
 	require.NoError(t, err)
@@ -63,10 +69,10 @@ func allocate(t *testing.T, s *Server, username, password string) (net.PacketCon
 	return c.Allocate()
 }
 
-func TestRelaysToTheMediaPortUnderItsPublicName(t *testing.T) {
-	pc, _, public, err := relayed(t, "a secret of some length", "", "")
-	require.NoError(t, err)
-	_, err = pc.WriteTo([]byte("hello"), public)
+// requireRelayed sends by a relay to the media port's public address and waits for the echo.
+func requireRelayed(t *testing.T, pc net.PacketConn, public *net.UDPAddr) {
+	t.Helper()
+	_, err := pc.WriteTo([]byte("hello"), public)
 	require.NoError(t, err)
 	buf := make([]byte, 100)
 	pc.SetReadDeadline(time.Now().Add(5 * time.Second))
@@ -74,6 +80,12 @@ func TestRelaysToTheMediaPortUnderItsPublicName(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "hello", string(buf[:n]))
 	require.Equal(t, public.String(), from.String())
+}
+
+func TestRelaysToTheMediaPortUnderItsPublicName(t *testing.T) {
+	pc, _, public, err := relayed(t, "a secret of some length", "", "")
+	require.NoError(t, err)
+	requireRelayed(t, pc, public)
 }
 
 func TestRelaysNowhereElse(t *testing.T) {
@@ -89,15 +101,33 @@ func TestRelaysNowhereElse(t *testing.T) {
 }
 
 func TestWrongAndExpiredCredentials(t *testing.T) {
+	own := &Server{cfg: Config{Secret: []byte("a secret of some length")}}
+	valid, password := own.credentials(time.Hour)
+	expired, late := own.credentials(-time.Second)
 	for name, c := range map[string][2]string{
-		"wrong":   {"99999999999:x", "nonsense"},
-		"expired": {"1000000000:x", "nonsense"},
-		"garbage": {"x", ""},
+		"wrong":       {valid, "nonsense"},
+		"expired":     {expired, late},
+		"prolonged":   {strings.Replace(expired, ":", "0:", 1), late},
+		"garbage":     {"x", ""},
+		"nobody's":    {"99999999999:", own.password("99999999999:")},
+		"no password": {valid, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, _, err := relayed(t, "a secret of some length", c[0], c[1])
 			require.Error(t, err)
 		})
+	}
+	_, _, _, err := relayed(t, "a secret of some length", valid, password)
+	require.NoError(t, err)
+}
+
+// TestAllocationsOutliveTheirCredentials: who watches for days refreshes an allocation of the first hour.
+func TestAllocationsOutliveTheirCredentials(t *testing.T) {
+	s := &Server{cfg: Config{Secret: []byte("x")}}
+	expired, _ := s.credentials(-time.Second)
+	for method, want := range map[stun.Method]bool{stun.MethodAllocate: false, stun.MethodRefresh: true, stun.MethodChannelBind: true, stun.MethodCreatePermission: true} {
+		_, _, ok := s.authenticate(&turn.RequestAttributes{Username: expired, Realm: realm, Method: method})
+		require.Equal(t, want, ok, method)
 	}
 }
 

@@ -154,6 +154,9 @@ func (n *Node) waitReady() error {
 		return fmt.Errorf("no address of the HTTP listener in %s", line)
 	}
 	n.URL = "http://" + n.Listening["http"]
+	if n.Config.HTTP.TLS.Cert != "" {
+		n.URL = "https://" + n.Listening["http"]
+	}
 	return nil
 }
 

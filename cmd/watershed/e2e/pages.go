@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"embed"
 	"io"
 	"log"
@@ -16,7 +17,7 @@ var pages embed.FS
 
 // Pages serves the node with pages of our own beside it, so that their scripts have its origin:
 //
-//	/e2e/whep?stream=NAME   the smallest WHEP player; window.pc is its connection
+//	/e2e/whep?stream=NAME   the smallest WHEP player; window.pc is its connection; relay=1 goes through the node's TURN relay
 //	/e2e/whip?stream=NAME   publishes numbered pictures and a tone by WHIP; simulcast=1, codec=video/VP8, takeover=1
 //	/e2e/hls?stream=NAME    hls.js; window.hls is its instance, ll=0 turns low latency off
 //	/e2e/modules/...        web/node_modules
@@ -35,7 +36,8 @@ func Pages(node string) (address string, end func(), err error) {
 	mux.Handle("/", &httputil.ReverseProxy{
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host },
 		FlushInterval: -1,
-		ErrorLog:      log.New(io.Discard, "", 0), // pages that are closed give up requests
+		Transport:     &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, // a node's certificate is a test's own
+		ErrorLog:      log.New(io.Discard, "", 0),                                              // pages that are closed give up requests
 	})
 	mux.HandleFunc("GET /e2e/{page}", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, pages, r.PathValue("page")+".html")

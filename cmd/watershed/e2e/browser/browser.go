@@ -48,8 +48,8 @@ type answer struct {
 	Error   string
 }
 
-// Launch starts Chromium. The folder holds playwright-core in its node_modules.
-func Launch(nodeModules string) (*Browser, error) {
+// Launch starts Chromium, with further flags if need be. The folder holds playwright-core in its node_modules.
+func Launch(nodeModules string, flags ...string) (*Browser, error) {
 	chromium := os.Getenv("CHROMIUM")
 	if chromium == "" {
 		chromium = "chromium"
@@ -62,14 +62,14 @@ func Launch(nodeModules string) (*Browser, error) {
 		return nil, fmt.Errorf("playwright-core is missing: run npm ci in %s", nodeModules)
 	}
 	b := &Browser{done: make(chan struct{}), waiting: map[int]chan answer{}, pages: map[int]*Page{}}
-	if err := b.start(nodeModules, chromium); err != nil {
+	if err := b.start(nodeModules, chromium, flags); err != nil {
 		b.Close()
 		return nil, fmt.Errorf("start chromium: %w", err)
 	}
 	return b, nil
 }
 
-func (b *Browser) start(nodeModules, chromium string) (err error) {
+func (b *Browser) start(nodeModules, chromium string, flags []string) (err error) {
 	if b.folder, err = os.MkdirTemp("", "watershed-browser-"); err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (b *Browser) start(nodeModules, chromium string) (err error) {
 	if err := errors.Join(os.WriteFile(script, driver, 0o600), os.WriteFile(first, reader, 0o600)); err != nil {
 		return err
 	}
-	b.cmd = exec.Command("node", script, nodeModules, chromium, first)
+	b.cmd = exec.Command("node", append([]string{script, nodeModules, chromium, first}, flags...)...)
 	b.cmd.Stderr = os.Stderr
 	if b.in, err = b.cmd.StdinPipe(); err != nil {
 		return err

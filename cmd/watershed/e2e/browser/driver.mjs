@@ -1,18 +1,18 @@
 // Drives Chromium for package browser: a JSON command a line on stdin, a JSON answer a line on stdout. Ends when stdin ends.
 //
-// usage: node driver.mjs FOLDER CHROMIUM SCRIPT   FOLDER has playwright-core in its node_modules; SCRIPT runs first in every document
+// usage: node driver.mjs FOLDER CHROMIUM SCRIPT [FLAG]...   FOLDER has playwright-core in its node_modules; SCRIPT runs first in every document
 import { createRequire } from 'node:module'
 import { createInterface } from 'node:readline'
 import { join } from 'node:path'
 
-const [folder, executablePath, path] = process.argv.slice(2)
+const [folder, executablePath, path, ...flags] = process.argv.slice(2)
 const { chromium } = createRequire(join(folder, 'package.json'))('playwright-core')
 const browser = await chromium.launch({
   executablePath,
   args: [
     '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required',
-    '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream',
+    '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream', ...flags,
   ],
 })
 
