@@ -127,15 +127,11 @@ func (p *Pages) name(v *view, raw string) bool {
 	return true
 }
 
-// preparePlayer has the browser fetch what the chosen way of playing needs, before any module asks for it.
+// preparePlayer has the browser begin with the chosen way of playing before any module asks for it.
 func (p *Pages) preparePlayer(v *view, r *http.Request) {
-	switch v.Via = r.URL.Query().Get("via"); v.Via {
-	case "llhls", "hls":
-		if e, ok := p.assets.manifest["src/player/hlsjs.ts"]; ok {
-			v.HLS = "/" + e.File
-		}
-	default:
-		v.Early = p.early
+	v.Early = p.early
+	if v.Via = r.URL.Query().Get("via"); v.Via == "llhls" || v.Via == "hls" {
+		v.HLS = "/" + p.assets.manifest["src/player/hlsjs.ts"].File
 	}
 }
 

@@ -85,11 +85,12 @@ func TestOnlyTheEmbedPageMayBeFramedElsewhere(t *testing.T) {
 	}
 }
 
-func TestHLSByChoiceIsLoadedAheadAndSendsNoOffer(t *testing.T) {
+func TestHLSByChoiceIsLoadedAhead(t *testing.T) {
 	body := get(pagesOf(t, aBuild()), "/watch/river-1?via=llhls").Body.String()
 	require.Contains(t, body, `<link rel="modulepreload" href="/assets/hlsjs-1.js">`)
 	require.Contains(t, body, `via="llhls"`)
-	require.NotContains(t, body, "watershedOpening")
+	require.Contains(t, body, `<meta name="hls-module" content="/assets/hlsjs-1.js">`)
+	require.NotContains(t, get(pagesOf(t, aBuild()), "/watch/river-1").Body.String(), "hlsjs")
 	require.NotContains(t, get(pagesOf(t, aBuild()), `/watch/a?via="><script>`).Body.String(), `"><script>"`)
 }
 

@@ -8,7 +8,7 @@
  */
 import { Engine, type StreamStatus, type View } from './engine';
 import { Face } from './face';
-import type { LoadHls } from './hls';
+import type { EarlyHls, LoadHls } from './hls';
 import { ways, type Via } from './ladder';
 import type { Opening } from './offer';
 import { wordsFor, type Say } from './words';
@@ -121,7 +121,7 @@ function elementFor(around: Surroundings) {
         target: { server, stream, token },
         wanted: this.#wanted,
         loadHls: around.loadHls,
-        early: this.#wanted && this.#wanted !== 'webrtc' ? undefined : adopt(`${server}/whep/${stream}`),
+        early: adopt(this.#wanted === 'llhls' || this.#wanted === 'hls' ? `${server}/${this.#wanted}/${stream}` : `${server}/whep/${stream}`),
         freeze: () => face.freeze(),
         changed: (view) => {
           face.render(view, this.#wanted);
@@ -188,9 +188,9 @@ function elementFor(around: Surroundings) {
   };
 }
 
-/** The offer that the page's head has sent already, if it is for this address; it can be had once. */
-function adopt(url: string): Opening | undefined {
-  const w = window as { watershedOpening?: Opening };
+/** What the page's head has begun already, if it is for this address; it can be had once. */
+function adopt(url: string): Opening | EarlyHls | undefined {
+  const w = window as { watershedOpening?: Opening | EarlyHls };
   const early = w.watershedOpening;
   if (early?.url !== url) return undefined;
   w.watershedOpening = undefined;

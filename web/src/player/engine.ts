@@ -2,7 +2,7 @@
  * The player without its face: which way plays, what state that is in, when the next is tried. It owns the transport; the
  * element that shows it owns the video.
  */
-import { HLS, type LoadHls } from './hls';
+import { HLS, type EarlyHls, type LoadHls } from './hls';
 import { failureOf, Ladder, type Failure, type Step, type Via } from './ladder';
 import type { Opening } from './offer';
 import type { Choice, Figures, Listener, Target, Transport, Want } from './transport';
@@ -43,8 +43,8 @@ export interface EngineOptions {
   target: Target;
   wanted: Via | null;
   loadHls: LoadHls;
-  /** an offer that the page has sent already */
-  early?: Opening;
+  /** what the page has begun already: an offer, or hls.js */
+  early?: Opening | EarlyHls;
   changed(view: View): void;
   /** called before the picture may go, so that the last one can be kept */
   freeze(): void;
@@ -172,7 +172,7 @@ export class Engine {
     this.#open();
   }
 
-  #open(early?: Opening): void {
+  #open(early?: Opening | EarlyHls): void {
     const attempt = ++this.#attempt;
     const { video, target } = this.#o;
     const via = this.#ladder.via;
@@ -188,8 +188,8 @@ export class Engine {
       },
     };
     this.#onPicture(attempt);
-    if (via !== 'webrtc') this.#transport = new HLS(via, video, target, listener, this.#o.loadHls);
-    else if ('RTCPeerConnection' in globalThis) this.#transport = new WHEP(video, target, listener, early);
+    if (via !== 'webrtc') this.#transport = new HLS(via, video, target, listener, this.#o.loadHls, early && 'playing' in early ? early : undefined);
+    else if ('RTCPeerConnection' in globalThis) this.#transport = new WHEP(video, target, listener, early && 'pc' in early ? early : undefined);
     else this.#failed('unsupported');
   }
 

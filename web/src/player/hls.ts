@@ -1,14 +1,18 @@
 /** Plays by HLS: low-latency or plain, by hls.js where Media Source Extensions are, else by the browser itself (Safari on iPhone). */
 import type Hls from 'hls.js';
+import type { ErrorData } from 'hls.js';
+import { playlist } from './address';
+import type { open, Playing } from './hlsjs';
 import { failureOf, type Failure } from './ladder';
 import type { Figures, Listener, Target, Transport, Want } from './transport';
 
 /** Where hls.js comes from: the pages' own chunk, or on foreign pages a module of the server. */
-export type LoadHls = () => Promise<{ Hls: typeof Hls }>;
+export type LoadHls = () => Promise<{ Hls: typeof Hls; open: typeof open }>;
 
-/** Answer of POST /api/v1/streams/{s}/play. */
-interface Play {
-  urls?: { hls?: string };
+/** What the page's head has begun already. It rejects, or has nothing, where that did not work: then it is begun again. */
+export interface EarlyHls {
+  url: string;
+  playing: Promise<Playing | undefined>;
 }
 
 export class HLS implements Transport {
@@ -20,22 +24,23 @@ export class HLS implements Transport {
   #at = performance.now();
   #frames = 0;
   #recovered = false;
-  #begun = false;
   #pace: ReturnType<typeof setInterval> | undefined;
   #onError = () => this.#fail('media');
 
-  constructor(via: 'llhls' | 'hls', video: HTMLVideoElement, target: Target, listener: Listener, load: LoadHls) {
+  constructor(via: 'llhls' | 'hls', video: HTMLVideoElement, target: Target, listener: Listener, load: LoadHls, early?: EarlyHls) {
     this.via = via;
     this.#video = video;
     this.#listener = listener;
-    this.#start(target, load).catch((e) => this.#fail('network', String(e?.message ?? e)));
+    this.#start(target, load, early).catch((e) => this.#fail('network', String(e?.message ?? e)));
   }
 
-  async #start(target: Target, load: LoadHls): Promise<void> {
+  async #start(target: Target, load: LoadHls, early?: EarlyHls): Promise<void> {
+    const begun = await early?.playing.catch(() => undefined);
+    if (begun) return this.#follow((await load()).Hls, begun);
     const [url, module] = await Promise.all([playlist(target), 'MediaSource' in window || 'ManagedMediaSource' in window ? load() : undefined]);
     if (this.#closed) return;
     if (typeof url !== 'string') return this.#fail(url.failure, undefined, url.retryAfter);
-    if (module?.Hls.isSupported()) return this.#withHlsJs(module.Hls, url);
+    if (module?.Hls.isSupported()) return this.#follow(module.Hls, module.open(this.via === 'llhls', this.#video, url));
     if (this.#video.canPlayType('application/vnd.apple.mpegurl')) return this.#native(url);
     this.#fail('unsupported');
   }
@@ -48,25 +53,17 @@ export class HLS implements Transport {
     this.#video.play().catch(() => undefined);
   }
 
-  #withHlsJs(H: typeof Hls, url: string): void {
-    const low = this.via === 'llhls';
-    const hls = new H({
-      lowLatencyMode: low,
-      maxLiveSyncPlaybackRate: 1, // `chase` does it: hls.js only starts with more than a second buffered, which low latency never has
-      capLevelToPlayerSize: true,
-      backBufferLength: 10,
-      startFragPrefetch: true,
-      liveDurationInfinity: true,
-      // A demand stream may take 10 s to its first segment.
-      manifestLoadPolicy: { default: { maxTimeToFirstByteMs: 12_000, maxLoadTimeMs: 20_000, timeoutRetry: null, errorRetry: null } },
-    });
+  #follow(H: typeof Hls, playing: Playing): void {
+    const { hls } = playing;
+    if (this.#closed) return hls.destroy();
     this.#hls = hls;
-    hls.on(H.Events.MANIFEST_PARSED, () => {
+    const parsed = () => {
       this.#listener.connected();
       this.#listener.choices?.(hls.levels.map((l, i) => ({ id: String(i), height: l.height })));
-      this.#video.play().catch(() => undefined);
-    });
-    hls.on(H.Events.ERROR, (_, data) => {
+    };
+    if (hls.levels.length) parsed();
+    hls.on(H.Events.MANIFEST_PARSED, parsed);
+    const failed = (data: ErrorData) => {
       if (!data.fatal) return;
       if (data.type === H.ErrorTypes.MEDIA_ERROR && !this.#recovered) {
         this.#recovered = true;
@@ -75,20 +72,10 @@ export class HLS implements Transport {
       const status = data.response?.code ?? 0;
       const why: Failure = data.type === H.ErrorTypes.NETWORK_ERROR ? (status >= 400 ? failureOf(status) : 'network') : 'media';
       this.#fail(why, data.details);
-    });
-    if (low) this.#pace = setInterval(() => this.#catchUp(hls), 200);
-    hls.on(H.Events.BUFFER_APPENDED, () => this.#begin());
-    this.#video.srcObject = null;
-    hls.loadSource(url);
-    hls.attachMedia(this.#video);
-  }
-
-  /** Shows the first picture that is there. hls.js would load the segment up to the live edge first, and its own leap there follows anyway. */
-  #begin(): void {
-    const v = this.#video;
-    if (this.#begun || !v.buffered.length) return;
-    this.#begun = true;
-    if (v.currentTime < v.buffered.start(0)) v.currentTime = v.buffered.start(0) + 0.001;
+    };
+    hls.on(H.Events.ERROR, (_, data) => failed(data));
+    if (playing.failed) return failed(playing.failed);
+    if (this.via === 'llhls') this.#pace = setInterval(() => this.#catchUp(hls), 200);
   }
 
   /** More than a second behind, as after a start in the middle of a long segment, one leap is less noticed than a long haste. */
@@ -159,18 +146,4 @@ export function chase(hls: Pick<Hls, 'latency' | 'targetLatency'>, video: Pick<H
 function nativeLatency(video: HTMLVideoElement): number | undefined {
   const start = (video as HTMLVideoElement & { getStartDate?(): Date }).getStartDate?.().getTime();
   return start && start > 0 ? Math.round(Date.now() - start - video.currentTime * 1000) : undefined;
-}
-
-/**
- * The playlist's address. A token never goes into a query: with one, the server is asked for an address that carries a path
- * token of its own.
- */
-async function playlist(t: Target): Promise<string | { failure: Failure; retryAfter: number }> {
-  const open = `${t.server}/hls/${t.stream}/index.m3u8`;
-  if (!t.token) return open;
-  const r = await fetch(`${t.server}/api/v1/streams/${t.stream}/play`, { method: 'POST', headers: { Authorization: `Bearer ${t.token}` } });
-  if (r.status === 404 || r.status === 405) return open; // the stream is public, or access is open: nothing to mint
-  if (!r.ok) return { failure: failureOf(r.status), retryAfter: Number(r.headers.get('Retry-After')) * 1000 || 0 };
-  const play: Play = await r.json();
-  return play.urls?.hls ? new URL(play.urls.hls, t.server).href : open;
 }
