@@ -9,7 +9,8 @@
 //
 // # Which table holds what
 //
-//	Decisions.Streams      streams created by the API: spec, origin. Streams of the configuration file are not here
+//	Decisions.Streams      streams created by the API: spec, origin. Streams of the configuration file are not here. URLs of inputs are
+//	                       sealed (package seal) by whoever writes them, so that logs and snapshots have no camera's password
 //	Decisions.Rules        rooms whose rules differ from DefaultRules
 //	Decisions.Sanctions    who is muted in or removed from which room, until when
 //	Decisions.Revocations  ids (jti) of tokens that ended before their time, until they would have ended by themselves

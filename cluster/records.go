@@ -16,7 +16,7 @@ type Stream struct {
 	Title  string    `json:"title,omitempty"`
 	Origin string    `json:"origin"` // api or push
 	By     string    `json:"by,omitempty"`
-	Spec   sfu.Spec  `json:"spec"` // inputs may hold credentials: for operators only
+	Spec   sfu.Spec  `json:"spec"` // inputs may hold credentials: whoever writes them seals them (package seal)
 }
 
 func (s *Stream) key() string        { return string(s.Name) }

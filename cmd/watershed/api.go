@@ -4,23 +4,33 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
+	"path/filepath"
 	"slices"
 
 	"watershed/cluster"
+	"watershed/cluster/seal"
 	"watershed/sfu"
 	"watershed/sfu/id"
 	"watershed/signaling/rest"
 )
 
 // openAPI adds the API to the server.
-func (n *node) openAPI() {
+func (n *node) openAPI(ctx context.Context) error {
+	box, err := seal.Load(filepath.Join(n.cfg.Data, "seal"), n.secret)
+	if err != nil {
+		return err
+	}
+	streams := streamRecords{n.cluster.Decisions.Streams, box}
+	streams.sealAll(ctx, n.log)
 	n.api = rest.New(rest.Config{
-		SFU: n.sfu, Access: n.access, Secret: n.secret, Streams: streamRecords{n.cluster.Decisions.Streams}, Rooms: n.rooms(), Viewers: allViewers{n.sig, n.sockets},
+		SFU: n.sfu, Access: n.access, Secret: n.secret, Streams: streams, Rooms: n.rooms(), Viewers: allViewers{n.sig, n.sockets},
 		Nodes: n.nodes, Files: n.inFile(), Schemes: n.sfu.Schemes(),
 		Formats: map[string]string{"hls": "/hls/{stream}/index.m3u8", "dash": "/dash/{stream}/manifest.mpd", "flv": "/flv/{stream}.flv"},
 		Log:     n.log, Recording: n.hls.Recording,
 	})
 	n.api.Route(n.sig.Echo())
+	return nil
 }
 
 // inFile reports whether the configuration declares a stream.
@@ -78,36 +88,68 @@ func (a allViewers) Kick(stream id.Stream, viewer string, reason error) bool {
 	return slices.ContainsFunc(a, func(v rest.Viewers) bool { return v.Kick(stream, viewer, reason) })
 }
 
-// streamRecords are the cluster's decisions about streams, as the API wants them.
+// streamRecords are the cluster's decisions about streams, as the API wants them. Inputs are sealed in the log: they have cameras' passwords in them.
 type streamRecords struct {
 	table *cluster.Table[cluster.Stream, *cluster.Stream]
+	box   *seal.Box
 }
 
-func storedOf(s cluster.Stream) rest.Stored {
+func (r streamRecords) stored(s cluster.Stream) rest.Stored {
+	for i, in := range s.Spec.Inputs { // one that cannot be opened stays as it is: the media plane says that it cannot be pulled
+		in.High, _ = r.box.Open(in.High, string(s.Name))
+		in.Low, _ = r.box.Open(in.Low, string(s.Name))
+		s.Spec.Inputs[i] = in
+	}
 	return rest.Stored{Name: s.Name, Title: s.Title, By: s.By, Spec: s.Spec, Version: s.Index, Created: s.Created}
 }
 
 func (r streamRecords) Find(name id.Stream) (rest.Stored, bool) {
 	s, ok := r.table.Find(string(name))
-	return storedOf(s), ok
+	return r.stored(s), ok
 }
 
 func (r streamRecords) All() []rest.Stored {
 	all := r.table.All()
 	list := make([]rest.Stored, len(all))
 	for i, s := range all {
-		list[i] = storedOf(s)
+		list[i] = r.stored(s)
 	}
 	return list
 }
 
 func (r streamRecords) Put(ctx context.Context, s rest.Stored) (rest.Stored, error) {
-	done, err := r.table.PutIf(ctx, cluster.Stream{Name: s.Name, Title: s.Title, Origin: "api", By: s.By, Spec: s.Spec}, s.Version)
-	return storedOf(done), decided(err)
+	spec := s.Spec
+	spec.Inputs = slices.Clone(spec.Inputs)
+	for i, in := range spec.Inputs {
+		spec.Inputs[i] = sfu.Input{High: r.box.Seal(in.High, string(s.Name)), Low: r.box.Seal(in.Low, string(s.Name))}
+	}
+	done, err := r.table.PutIf(ctx, cluster.Stream{Name: s.Name, Title: s.Title, Origin: "api", By: s.By, Spec: spec}, s.Version)
+	return r.stored(done), decided(err)
 }
 
-func (r streamRecords) Delete(ctx context.Context, name id.Stream) error {
-	return decided(r.table.Delete(ctx, string(name)))
+func (r streamRecords) Delete(ctx context.Context, name id.Stream, version uint64) error {
+	return decided(r.table.DeleteIf(ctx, string(name), version))
+}
+
+// sealAll seals what a version that did not has written, and tells the log of what this node cannot open.
+func (r streamRecords) sealAll(ctx context.Context, log *slog.Logger) {
+	for _, s := range r.table.All() {
+		plain := false
+		for _, in := range s.Spec.Inputs {
+			for _, text := range []string{in.High, in.Low} {
+				plain = plain || text != "" && !seal.Sealed(text)
+				if _, err := r.box.Open(text, string(s.Name)); err != nil {
+					log.Error("a stream's source cannot be read: restore the file seal of the data folder, or enter the source again", "stream", s.Name, "error", err)
+				}
+			}
+		}
+		if !plain {
+			continue
+		}
+		if _, err := r.Put(ctx, r.stored(s)); err != nil {
+			log.Warn("a stream's source stays in the log unsealed until it is written again", "stream", s.Name, "error", err)
+		}
+	}
 }
 
 func (r streamRecords) Watch(ctx context.Context, changed func()) {

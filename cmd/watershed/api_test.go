@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +14,9 @@ import (
 	"github.com/pion/webrtc/v4"
 	"github.com/stretchr/testify/require"
 
+	"watershed/cluster"
+	"watershed/cluster/seal"
+	"watershed/cmd/watershed/config"
 	"watershed/sfu"
 	"watershed/sfu/id"
 	"watershed/signaling/token"
@@ -377,4 +382,58 @@ func conforms(t *testing.T, doc, schema map[string]any, v any, where string) {
 	default:
 		t.Errorf("%s: schema %v says no type", where, schema)
 	}
+}
+
+// TestCamerasPasswordsAreSealed: the log and its snapshots hold no camera's password, also of what a version before wrote, and a new auth.secret loses none.
+func TestCamerasPasswordsAreSealed(t *testing.T) {
+	data := t.TempDir()
+	const source = "rtsp://u:hunter2@127.0.0.1:1/x"
+	with := func(secret string) func(*config.Config) {
+		return func(c *config.Config) { c.Data, c.Auth.Secret = data, secret }
+	}
+	t.Run("written", func(t *testing.T) {
+		h := newHouse(t, with("the first secret of all"))
+		operator := h.mint(t, token.Claims{Role: token.Operator})
+		require.Equal(t, http.StatusCreated, h.ask(t, "PUT", "/api/v1/streams/gate", operator, jsn, `{"source":"`+source+`"}`).Code)
+		require.NotContains(t, everything(t, filepath.Join(data, "cluster")), "hunter2")
+		_, err := h.cluster.Decisions.Streams.Put(t.Context(), cluster.Stream{Name: "old", Origin: "api", Spec: sfu.Spec{Inputs: []sfu.Input{{High: source}}}})
+		require.NoError(t, err)
+	})
+	t.Run("read", func(t *testing.T) {
+		h := newHouse(t, with("another secret since then"))
+		for _, name := range []id.Stream{"gate", "old"} {
+			require.Eventually(t, func() bool { _, there := h.sfu.Stream(name); return there }, 10*time.Second, 10*time.Millisecond)
+			st, _ := h.sfu.Stream(name)
+			require.Equal(t, source, st.Spec().Inputs[0].High)
+			kept, _ := h.cluster.Decisions.Streams.Find(string(name))
+			require.True(t, seal.Sealed(kept.Spec.Inputs[0].High), name)
+		}
+	})
+	require.NoError(t, os.Remove(filepath.Join(data, "seal")))
+	t.Run("without the key", func(t *testing.T) {
+		h := newHouse(t, with("another secret since then"))
+		operator := h.mint(t, token.Claims{Role: token.Operator})
+		require.Eventually(t, func() bool {
+			return strings.Contains(h.ask(t, "GET", "/api/v1/streams/gate", operator, "", "").Body.String(), `"state":"offline"`)
+		}, 10*time.Second, 10*time.Millisecond)
+		require.Equal(t, http.StatusOK, h.ask(t, "PATCH", "/api/v1/streams/gate", operator, jsn, `{"title":"Gate"}`).Code)
+		require.Equal(t, http.StatusOK, h.ask(t, "PATCH", "/api/v1/streams/gate", operator, jsn, `{"source":"`+source+`"}`).Code)
+		st, _ := h.sfu.Stream("gate")
+		require.Equal(t, source, st.Spec().Inputs[0].High)
+	})
+}
+
+// everything in the files of a folder.
+func everything(t *testing.T, folder string) string {
+	t.Helper()
+	var all strings.Builder
+	err := filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			text, _ := os.ReadFile(path)
+			all.Write(text)
+		}
+		return err
+	})
+	require.NoError(t, err)
+	return all.String()
 }

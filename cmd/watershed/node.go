@@ -126,7 +126,9 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	if err := n.listenPushed(); err != nil {
 		return nil, err
 	}
-	n.openAPI()
+	if err := n.openAPI(ctx); err != nil {
+		return nil, err
+	}
 	if err := n.routePages(); err != nil {
 		return nil, err
 	}

@@ -32,8 +32,8 @@ type Streams interface {
 	All() []Stored
 	// Put writes a record whose version is still what it says, or fails with ErrConflict.
 	Put(ctx context.Context, s Stored) (Stored, error)
-	Delete(ctx context.Context, name id.Stream) error
-	Watch(ctx context.Context, changed func()) // calls it once, then after every change, until ctx ends
+	Delete(ctx context.Context, name id.Stream, version uint64) error // likewise
+	Watch(ctx context.Context, changed func())                        // calls it once, then after every change, until ctx ends
 }
 
 // Rooms are the rules of rooms, and who is there.

@@ -215,6 +215,7 @@ func (a *API) change(c *call, edit func(*Stored) error) (any, error) {
 			return nil, err
 		}
 		s.Spec.Ephemeral = false
+		c.status, c.at = http.StatusOK, ""
 		if !found {
 			c.status, c.at = http.StatusCreated, prefix+"/streams/"+string(c.name)
 		}
@@ -247,16 +248,23 @@ func (a *API) deleteStream(c *call) (any, error) {
 	if err := a.writable(c.name); err != nil {
 		return nil, err
 	}
-	stored, found := a.cfg.Streams.Find(c.name)
-	if err := matches(c, stored.Version); err != nil {
-		return nil, err
-	}
-	if !found {
-		a.cfg.SFU.Remove(c.name) // pushed: its publisher is told
-		return nil, nil
-	}
-	if err := a.cfg.Streams.Delete(c.ctx, c.name); err != nil && !errors.Is(err, ErrNotFound) {
-		return nil, err
+	for {
+		stored, found := a.cfg.Streams.Find(c.name)
+		if err := matches(c, stored.Version); err != nil {
+			return nil, err
+		}
+		if !found {
+			a.cfg.SFU.Remove(c.name) // pushed: its publisher is told
+			return nil, nil
+		}
+		err := a.cfg.Streams.Delete(c.ctx, c.name, stored.Version)
+		if errors.Is(err, ErrConflict) {
+			continue // what was written meanwhile may not be what If-Match is for
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return nil, err
+		}
+		break
 	}
 	a.apply()
 	a.cfg.Log.Info("stream deleted", "stream", c.name, "by", c.who.Subject)
