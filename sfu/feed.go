@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"regexp"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -41,21 +42,17 @@ func (f *Feed) status() FeedStatus {
 	return s
 }
 
+// secrets are what cameras and servers have passwords under, in queries and, of some makers, in the path: /user=admin&password=x&channel=1.
+var secrets = regexp.MustCompile(`(?i)((?:pass[a-z]*|pwd|psw|pw|[a-z_-]*key|[a-z_-]*token|auth|secret|signature|sig|streamid)=)[^&;/?#]*`)
+
 // Redact removes the credentials of a URL and everything of one that cannot be read.
 func Redact(raw string) string {
 	u, err := url.Parse(raw)
-	if err != nil {
+	if err != nil || u.Opaque != "" {
 		return "(unreadable URL)"
 	}
 	u.User = nil
-	q := u.Query()
-	for _, k := range []string{"passphrase", "key", "password", "token", "streamid"} {
-		if q.Has(k) {
-			q.Set(k, "xxxxx")
-			u.RawQuery = q.Encode()
-		}
-	}
-	return u.String()
+	return secrets.ReplaceAllString(u.String(), "${1}xxxxx")
 }
 
 func (st *Stream) startFeed(part Part, inputs []string) {
