@@ -50,6 +50,7 @@ type Server struct {
 	log         *slog.Logger
 	settings    webrtc.SettingEngine
 	certificate webrtc.Certificate
+	wait        time.Duration // for a missing packet of video
 }
 
 // New uses the port's muxes, so there is one Server for a Port.
@@ -59,7 +60,7 @@ func New(port *leg.Port, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the port's certificate: %w", err)
 	}
-	s := &Server{port: port, log: log, certificate: webrtc.CertificateFromX509(own.PrivateKey, x)}
+	s := &Server{port: port, log: log, certificate: webrtc.CertificateFromX509(own.PrivateKey, x), wait: videoWait}
 	e := &s.settings
 	e.LoggerFactory = quiet{}
 	e.SetLite(true) // the node is answered to, never dials: RFC 8445 section 2.5
@@ -327,7 +328,7 @@ func (p *Session) claim(t *webrtc.TrackRemote) *input {
 func (p *Session) read(t *webrtc.TrackRemote, in *input, clock *rtpclock.Track, level uint8) {
 	order := reorder.Buffer{Wait: audioWait}
 	if in.source.kind == media.Video {
-		order.Wait = videoWait
+		order.Wait = p.server.wait
 		p.pictureLost(in) // what was sent before the keys were ready is gone
 	}
 	receiver := depacket.Receiver{Format: in.source.format(), Writer: in.writer}
