@@ -13,6 +13,8 @@ import (
 
 	"github.com/Eyevinn/mp4ff/mp4"
 	"github.com/stretchr/testify/require"
+
+	"watershed/sfu"
 )
 
 // seconds of a playlist's decimal.
@@ -208,4 +210,20 @@ func TestGaps(t *testing.T) {
 	src.send(6)
 	list = s.settled("v0", fmt.Sprintf("_HLS_msn=%d&_HLS_part=1", s.bridge.packager(s.stream).gen.Load().views[0].lastComplete+1))
 	checkPlaylist(t, list)
+}
+
+// TestNoPlaylistBeginsWithThePast: the first request comes when the source has been away for a while, and gets nothing that was live once.
+func TestNoPlaylistBeginsWithThePast(t *testing.T) {
+	s := newStudio(t, func(c *Config) { c.away = time.Second })
+	src := s.connect("coast", false)
+	src.began = src.began.Add(-time.Hour)
+	for range 150 { // without the packager, which nobody has asked for anything
+		at := src.began.Add(time.Duration(src.sent) * 40 * time.Millisecond)
+		require.NoError(t, src.writers[0].Write(sfu.Unit{Parts: src.clip.units[src.sent], PTS: int64(src.sent) * 3600, Arrival: at}))
+		src.sent++
+	}
+	p := s.bridge.packager(s.stream)
+	layers, _ := pick(s.stream)
+	require.Len(t, layers, 1)
+	require.Nil(t, p.open(layers), "packaging began with a picture of an hour ago")
 }

@@ -168,9 +168,9 @@ func (p *packager) open(layers []*sfu.Layer) *epoch {
 		return nil
 	}
 	key, ok := lead.Keyframe()
-	first := lead.At(key)
-	if !ok || first == nil {
-		return nil
+	first, newest := lead.At(key), lead.Latest()
+	if !ok || first == nil || newest == nil || now.Sub(time.Unix(0, newest.Server)) > p.cfg.away {
+		return nil // a source that is away shows the past: no playlist begins with it
 	}
 	e := &epoch{name: epochName(now), plan: plan, window: plan.window(p.cfg.Window), patience: p.cfg.away, render: newRenderer(), seen: now}
 	for i, l := range layers {

@@ -101,6 +101,7 @@ func (f *Feed) supervise(ctx context.Context) {
 			return
 		}
 		if errors.Is(err, errNoDemand) {
+			f.Stream.forgetPictures(f.part)
 			f.setState(Idle, NoReason, "")
 			delay, input = firstDelay, 0
 			continue

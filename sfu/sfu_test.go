@@ -238,6 +238,10 @@ func TestHostileFeedbackHarmsNobody(t *testing.T) {
 	check := &mediatest.Checker{Kind: "video"}
 	watch(t, s, st, peer.Config{Verify: 1, OnPacket: check.Packet})
 	bad, v := watch(t, s, st, peer.Config{})
+	eventually(t, func() bool { // what comes before this side has keys is nothing to it
+		bad.Tracks[0].RequestKeyframe()
+		return v.Quality().PLIs > 0
+	}, "PLIs not counted")
 	for range 200 {
 		bad.Tracks[0].RequestKeyframe()
 		bad.SendREMB(1)
@@ -245,7 +249,6 @@ func TestHostileFeedbackHarmsNobody(t *testing.T) {
 	eventually(t, func() bool { _, f := check.Seen(); return f == 10 }, "the cached GOP did not come")
 	src.show(check, 100)
 	require.NoError(t, check.Err())
-	eventually(t, func() bool { return v.Quality().PLIs > 0 }, "PLIs not counted")
 }
 
 func TestOfferErrors(t *testing.T) {
@@ -364,6 +367,38 @@ func TestRemovedStreamsPullNothing(t *testing.T) {
 		s.Remove("cam")
 	}
 	eventually(t, func() bool { return pulls.Load() == 0 }, "removed streams are pulled")
+}
+
+// TestNobodyIsShownAnEarlierHour: a stream on demand that was let go has nothing to begin with for the next viewer, but a picture for its poster.
+func TestNobodyIsShownAnEarlierHour(t *testing.T) {
+	var sessions atomic.Int64
+	s := node(t, func(c *sfu.Config) {
+		c.Pullers = map[string]sfu.Puller{"test": func(ctx context.Context, _ *url.URL, f *sfu.Feed) error {
+			session, writers, err := f.Begin(sfu.SessionOptions{Tracks: []sfu.TrackSpec{{Config: h264}}})
+			if err != nil {
+				return err
+			}
+			defer session.Close(nil)
+			sessions.Add(1)
+			src := &source{t: t, session: session, writer: writers[0], clip: mediatest.Clip(t, "coast")}
+			src.write(5)
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+	})
+	st := s.Declare("cam", sfu.Spec{Inputs: []sfu.Input{{High: "test://1"}}, Demand: true, Idle: time.Millisecond})
+	for n := range int64(2) {
+		release := st.Hold("test")
+		eventually(t, func() bool { return sessions.Load() == n+1 && st.Status().State == sfu.Live }, "not pulled")
+		ring := st.Track(media.Video).Layers()[0].Ring()
+		_, ok := ring.Keyframe()
+		require.True(t, ok)
+		release()
+		eventually(t, func() bool { return st.Status().State == sfu.Idle }, "not let go")
+		_, ok = ring.Keyframe()
+		require.False(t, ok, "the next viewer would be shown this")
+		require.True(t, ring.Picture().Keyframe)
+	}
 }
 
 // TestCodecsChangeUnderAViewer: its source comes back with other codecs, in video and in sound.

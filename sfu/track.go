@@ -101,6 +101,20 @@ func (l *Layer) append(f *media.Frame) {
 	}
 }
 
+// forgetPictures empties the rings of a part that nobody watches any longer: whoever comes in an hour shall not be shown this hour as the present, and
+// hundreds of cameras on demand shall not each keep a GOP.
+func (st *Stream) forgetPictures(p Part) {
+	for _, t := range st.Status().Tracks {
+		for _, l := range t.Layers() {
+			if l.part == p {
+				l.writing.Lock()
+				l.ring.Forget()
+				l.writing.Unlock()
+			}
+		}
+	}
+}
+
 // RequestKeyframe asks the layer's source for one, if it can be asked; requests of many viewers become one.
 func (l *Layer) RequestKeyframe() bool { return l.keyframes.ask(l.Label) }
 

@@ -32,6 +32,7 @@ type Ring struct {
 	keyframe atomic.Uint64 // number of the last keyframe, 0 before the first
 	gop      atomic.Int64  // ticks between the last two keyframes, 0 before there were two
 	wake     atomic.Pointer[chan struct{}]
+	still    atomic.Pointer[media.Frame] // last keyframe before Forget
 
 	// Only the writer touches these.
 	limits Limits
@@ -97,6 +98,28 @@ func (r *Ring) makeRoom(n uint64, f *media.Frame) {
 			r.bytes -= old.Size
 		}
 	}
+}
+
+// Forget drops all frames, because they are not the present any longer. Only the layer's one writer calls it, between sessions.
+func (r *Ring) Forget() {
+	next := r.next.Load()
+	if n, ok := r.Keyframe(); ok {
+		r.still.Store(r.At(n))
+	}
+	for t := r.tail.Swap(next); t < next; t++ {
+		r.slots[t%Slots].Store(nil)
+	}
+	r.bytes = 0
+}
+
+// Picture is the last keyframe that there was, also one that was forgotten; nil if there was none.
+func (r *Ring) Picture() *media.Frame {
+	if n, ok := r.Keyframe(); ok {
+		if f := r.At(n); f != nil {
+			return f
+		}
+	}
+	return r.still.Load()
 }
 
 // At returns frame n, or nil if it is not here yet or no longer.

@@ -76,6 +76,37 @@ func TestSlotsAreBounded(t *testing.T) {
 	}
 }
 
+// TestForgottenFramesAreNobodysPresent: nothing is left to start from but a picture for a poster, and readers and numbers go on as if nothing had been.
+func TestForgottenFramesAreNobodysPresent(t *testing.T) {
+	r := New(DefaultLimits, 100)
+	require.Nil(t, r.Picture())
+	r.Forget()
+	reader := r.ReadFrom(1)
+	for i := range 10 {
+		r.Append(frame(i == 5, 1000, 2))
+	}
+	key := r.Picture()
+	require.True(t, key.Keyframe)
+	r.Forget()
+	_, ok := r.Keyframe()
+	require.False(t, ok)
+	require.Nil(t, r.Latest())
+	require.Nil(t, reader.TryNext())
+	f, _ := r.Find(105)
+	require.Nil(t, f)
+	require.Same(t, key, r.Picture())
+
+	r.Append(frame(false, 1000, 2))
+	_, ok = r.Keyframe()
+	require.False(t, ok)
+	f = reader.TryNext()
+	require.EqualValues(t, 11, f.Number)
+	require.EqualValues(t, 120, f.FirstSeq)
+	require.EqualValues(t, 10, reader.Skipped())
+	r.Append(frame(true, 1000, 2))
+	require.EqualValues(t, 12, r.Picture().Number)
+}
+
 func TestSlowReaderGoesOnAtTheOldest(t *testing.T) {
 	r := New(Limits{Bytes: 1 << 20, History: 2}, 0)
 	reader := r.ReadFrom(1)

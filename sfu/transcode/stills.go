@@ -391,10 +391,8 @@ func pictureLayers(st *sfu.Stream) (layers []*sfu.Layer) {
 // newestKeyframe that the stream's rings hold, or nil.
 func newestKeyframe(st *sfu.Stream) *media.Frame {
 	for _, l := range pictureLayers(st) {
-		if n, ok := l.Ring().Keyframe(); ok {
-			if f := l.Ring().At(n); f != nil {
-				return f
-			}
+		if f := l.Ring().Picture(); f != nil {
+			return f
 		}
 	}
 	return nil
