@@ -23,6 +23,16 @@ func (b *Bridge) Before(next http.Handler) http.Handler {
 	})
 }
 
+// ForCrowd reports a path of what every player asks for again and again: LL-HLS, but for recordings and what old players get. Package lane answers that.
+func ForCrowd(path string) bool {
+	if rest, ok := strings.CutPrefix(path, "/t/"); ok {
+		_, rest, _ = strings.Cut(rest, "/")
+		path = "/" + rest
+	}
+	kind, _, file, ok := parsePath(path)
+	return ok && kind == "hls" && requestKind(kind, file, "") != kindOther
+}
+
 // ServeHTTP serves /hls/{stream}/..., /dash/{stream}/... and /flv/{stream}.flv, each also behind /t/{token}.
 func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()

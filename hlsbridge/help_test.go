@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"watershed/hlsbridge/lane"
 	"watershed/sfu"
 	"watershed/sfu/leg"
 	"watershed/sfu/media"
@@ -95,7 +98,9 @@ func newStudioWith(t testing.TB, converter sfu.Converter, change func(*Config)) 
 		change(&cfg)
 	}
 	s.bridge = New(cfg)
-	s.server = httptest.NewServer(s.bridge)
+	s.server = httptest.NewUnstartedServer(s.bridge)
+	s.server.Listener = lane.Listen(s.server.Listener.(*net.TCPListener), ForCrowd, s.bridge, slog.New(slog.DiscardHandler)) // as a node does
+	s.server.Start()
 	ended := make(chan error, 2)
 	go func() { ended <- s.sfu.Run(ctx) }()
 	go func() { ended <- s.bridge.Run(ctx) }()

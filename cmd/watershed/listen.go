@@ -12,6 +12,9 @@ import (
 	"net/http"
 	"syscall"
 	"time"
+
+	"watershed/hlsbridge"
+	"watershed/hlsbridge/lane"
 )
 
 // listenTCP opens a listener for a key of the configuration, which errors name.
@@ -73,6 +76,14 @@ func (w httpLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+// crowdLane answers on a plain listener what a crowd asks for; the rest is left to whoever accepts. With TLS that is everything.
+func (n *node) crowdLane() net.Listener {
+	if tcp, ok := n.http.(*net.TCPListener); ok {
+		return lane.Listen(tcp, hlsbridge.ForCrowd, n.hls, n.log)
+	}
+	return n.http
+}
+
 // serveHTTP serves until ctx ends; then requests have closeGrace to end.
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
 	srv := &http.Server{
@@ -92,5 +103,8 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, log *slog.Lo
 		srv.Close() // what still waits for something that will not come
 	}
 	<-ended
+	if l, ok := l.(*lane.Listener); ok {
+		l.Wait(grace)
+	}
 	return nil
 }

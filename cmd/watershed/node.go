@@ -212,7 +212,7 @@ func (n *node) run(ctx context.Context) error {
 	if n.turn != nil {
 		g.Go(func() error { return n.turn.Run(ctx) })
 	}
-	g.Go(func() error { return serveHTTP(ctx, n.http, n.hls.Before(n.sig.Handler()), n.log) })
+	g.Go(func() error { return serveHTTP(ctx, n.crowdLane(), n.hls.Before(n.sig.Handler()), n.log) })
 	if n.metrics != nil {
 		g.Go(func() error { return serveHTTP(ctx, n.metrics, ops.Handler(n.sfu, n.sockets, n.hls), n.log) })
 	}
