@@ -19,7 +19,11 @@ type Pages struct {
 	early  template.JS // the player's first step, inlined
 	html   *template.Template
 	policy map[bool]string // Content-Security-Policy; true: for frames on any site
+	begin  Beginning
 }
+
+// Beginning names files below /hls/{stream}/ that a low-latency player which comes now begins with, if that may be told to anybody.
+type Beginning func(id.Stream) []string
 
 // Routes are the patterns of what Pages answers to GET, in Echo's notation.
 func Routes() []string {
@@ -30,21 +34,21 @@ func Routes() []string {
 }
 
 // New returns the pages. It fails only when the embedded files are damaged.
-func New() (*Pages, error) {
+func New(begin Beginning) (*Pages, error) {
 	a, err := openAssets(built)
 	if err != nil {
 		return nil, err
 	}
-	return newPages(a)
+	return newPages(a, begin)
 }
 
-func newPages(a *assets) (*Pages, error) {
+func newPages(a *assets, begin Beginning) (*Pages, error) {
 	html, err := template.ParseFS(templates, "templates/*.html")
 	if err != nil {
 		return nil, err
 	}
 	early := strings.TrimSpace(a.text("early.js"))
-	p := &Pages{assets: a, mux: http.NewServeMux(), early: template.JS(early), html: html}
+	p := &Pages{assets: a, mux: http.NewServeMux(), early: template.JS(early), html: html, begin: begin}
 	p.policy = map[bool]string{false: policy(early, "'self'"), true: policy(early, "*")}
 	p.mux.HandleFunc("GET /{$}", p.page("hub.tsx", "hub"))
 	p.mux.HandleFunc("GET /watch/{name}", p.page("watch.tsx", "watch"))
@@ -85,6 +89,7 @@ type view struct {
 	Styles  []string
 	Via     string
 	HLS     string // the module of hls.js, when the visitor asked for HLS
+	Begin   string // files that playing begins with, with spaces between them
 }
 
 // page renders one template round one module.
@@ -132,6 +137,9 @@ func (p *Pages) preparePlayer(v *view, r *http.Request) {
 	v.Early = p.early
 	if v.Via = r.URL.Query().Get("via"); v.Via == "llhls" || v.Via == "hls" {
 		v.HLS = "/" + p.assets.manifest["src/player/hlsjs.ts"].File
+	}
+	if v.Via == "llhls" {
+		v.Begin = strings.Join(p.begin(id.Stream(v.Name)), " ")
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
+
+	"watershed/sfu/id"
 )
 
 // aBuild is what `npm run build` leaves, in small.
@@ -37,7 +39,7 @@ func pagesOf(t *testing.T, files fstest.MapFS) *Pages {
 	t.Helper()
 	a, err := openAssets(files)
 	require.NoError(t, err)
-	p, err := newPages(a)
+	p, err := newPages(a, func(id.Stream) []string { return []string{"index.m3u8", "v0.m3u8"} })
 	require.NoError(t, err)
 	return p
 }
@@ -90,6 +92,7 @@ func TestHLSByChoiceIsLoadedAhead(t *testing.T) {
 	require.Contains(t, body, `<link rel="modulepreload" href="/assets/hlsjs-1.js">`)
 	require.Contains(t, body, `via="llhls"`)
 	require.Contains(t, body, `<meta name="hls-module" content="/assets/hlsjs-1.js">`)
+	require.Contains(t, body, `<meta name="hls-begin" content="index.m3u8 v0.m3u8">`)
 	require.NotContains(t, get(pagesOf(t, aBuild()), "/watch/river-1").Body.String(), "hlsjs")
 	require.NotContains(t, get(pagesOf(t, aBuild()), `/watch/a?via="><script>`).Body.String(), `"><script>"`)
 }
@@ -139,6 +142,6 @@ func TestWithoutABuildPagesSayHowToMakeOne(t *testing.T) {
 }
 
 func TestTheEmbeddedFilesOpen(t *testing.T) {
-	_, err := New()
+	_, err := New(nil)
 	require.NoError(t, err)
 }

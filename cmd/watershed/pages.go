@@ -10,7 +10,7 @@ import (
 
 // routePages serves the pages and the player.
 func (n *node) routePages() error {
-	pages, err := web.New()
+	pages, err := web.New(n.hls.Beginning)
 	if err != nil {
 		return err
 	}

@@ -16,13 +16,18 @@ export interface Fetched {
 const further = 3;
 
 export class Ahead {
+  #low: boolean;
+  #asked = new Set<string>();
   #going = new Map<string, Promise<Fetched>>();
 
-  /** @param index address of the multivariant playlist. Low latency begins with parts, else only playlists are fetched. */
-  constructor(index: string, low: boolean) {
-    this.#fetch(index).then((f) => {
-      for (const media of renditions(f.body as string)) this.#begin(new URL(media, f.url).href, low);
-    }, ignore);
+  /**
+   * @param index address of the multivariant playlist
+   * @param low low latency begins with parts; else only playlists are fetched
+   * @param known files beside it that the page's server has named already: they are asked for before a playlist is read
+   */
+  constructor(index: string, low: boolean, known: string[] = []) {
+    this.#low = low;
+    for (const file of [index, ...known]) this.#fetch(new URL(file, index).href);
   }
 
   /** What was fetched from an address, once: who asks again wants it as it is then. */
@@ -32,16 +37,19 @@ export class Ahead {
     return going;
   }
 
-  #begin(media: string, low: boolean): void {
-    this.#fetch(media).then((f) => {
-      if (low) for (const file of beginning(f.body as string)) this.#fetch(new URL(file, f.url).href).catch(ignore);
-    }, ignore);
-  }
-
-  #fetch(url: string): Promise<Fetched> {
+  #fetch(url: string): void {
+    if (this.#asked.has(url)) return;
+    this.#asked.add(url);
     const going = get(url);
     this.#going.set(url, going);
-    return going;
+    going.then((f) => this.#follow(f), ignore);
+  }
+
+  /** What a playlist names is next. */
+  #follow({ url, body }: Fetched): void {
+    if (typeof body !== 'string') return;
+    const files = url.endsWith('/index.m3u8') ? renditions(body) : this.#low ? beginning(body) : [];
+    for (const file of files) this.#fetch(new URL(file, url).href);
   }
 }
 

@@ -59,7 +59,7 @@ async function hls(stream: string, low: boolean): Promise<Playing | undefined> {
   module.catch(begin);
   const url = await playlist({ server: location.origin, stream, token: token() });
   if (typeof url !== 'string') return undefined;
-  const ahead = new Ahead(url, low);
+  const ahead = new Ahead(url, low, meta('hls-begin')?.split(' '));
   const [{ Hls, open }, video] = await Promise.all([module, theVideo()]);
   if (!Hls.isSupported()) return undefined;
   onPicture(video);
