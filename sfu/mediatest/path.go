@@ -21,6 +21,7 @@ type Path struct {
 	mu    sync.Mutex   // guards viewer
 	view  netip.AddrPort
 	Drops atomic.Int64
+	cut   atomic.Bool
 }
 
 // parcel is a datagram under way.
@@ -66,6 +67,9 @@ func (p *Path) Addr() netip.AddrPort { return p.outer.LocalAddr().(*net.UDPAddr)
 // SetRate changes the bottleneck; 0 is none.
 func (p *Path) SetRate(bps int64) { p.rate.Store(bps) }
 
+// Cut ends the path: nothing passes any more, in either direction, and nobody is told.
+func (p *Path) Cut() { p.cut.Store(true) }
+
 func (p *Path) up() {
 	buf := make([]byte, 2048)
 	for {
@@ -76,7 +80,9 @@ func (p *Path) up() {
 		p.mu.Lock()
 		p.view = from
 		p.mu.Unlock()
-		p.inner.Write(buf[:n])
+		if !p.cut.Load() {
+			p.inner.Write(buf[:n])
+		}
 	}
 }
 
@@ -115,6 +121,8 @@ func (p *Path) deliver(parcels <-chan parcel) {
 		p.mu.Lock()
 		to := p.view
 		p.mu.Unlock()
-		p.outer.WriteToUDPAddrPort(d.data, to)
+		if !p.cut.Load() {
+			p.outer.WriteToUDPAddrPort(d.data, to)
+		}
 	}
 }

@@ -17,7 +17,8 @@ var pages embed.FS
 
 // Pages serves the node with pages of our own beside it, so that their scripts have its origin:
 //
-//	/e2e/whep?stream=NAME   the smallest WHEP player; window.pc is its connection; relay=1 goes through the node's TURN relay
+//	/e2e/whep?stream=NAME   the smallest WHEP player; window.pc is its connection; relay=1 goes through the node's TURN relay,
+//	                        socket=1 asks by the WebSocket instead, via=PORT takes the media port to be there; restart(PORT) restarts ICE
 //	/e2e/whip?stream=NAME   publishes numbered pictures and a tone by WHIP; simulcast=1, codec=video/VP8, takeover=1
 //	/e2e/hls?stream=NAME    hls.js; window.hls is its instance, ll=0 turns low latency off
 //	/e2e/modules/...        web/node_modules

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"watershed/cmd/watershed/camera"
 	"watershed/cmd/watershed/config"
 	"watershed/cmd/watershed/e2e/browser"
 	"watershed/sfu/mediatest"
@@ -72,4 +73,34 @@ func TestMediaThroughANAT(t *testing.T) {
 		requirePath(t, publisher, outside.String(), "udp")
 		require.NoError(t, publisher.Wait(`outbound().then(([o]) => o.framesSent > 25)`, patience))
 	})
+}
+
+// TestViewerChangesNetworks: the path is cut without a word, as when a phone leaves its Wi-Fi. The page restarts ICE over another; the same connection goes on,
+// and is where it would be without the change.
+func TestViewerChangesNetworks(t *testing.T) {
+	farm := newFarm(t, 1)
+	n, address := newNode(t, func(c *config.Config) { c.Streams = cameraStreams(farm, 1) })
+	inside := netip.MustParseAddrPort(n.Config.WebRTC.Listen)
+	for name, query := range map[string]string{"WHEP": "", "socket": "&socket=1"} {
+		t.Run(name, func(t *testing.T) {
+			wifi, mobile := mediatest.NewPath(t, inside, 0), mediatest.NewPath(t, inside, 0)
+			p := open(t, fmt.Sprintf("%s/e2e/whep?stream=cam0&via=%d%s", address, wifi.Addr().Port(), query))
+			require.NoError(t, p.WaitPictures(0, 25, patience))
+			wifi.Cut()
+			require.NoError(t, p.Wait(`readers[0].samples.at(-1)[1] < Date.now() - 300`, patience), "the picture stands")
+			require.NoError(t, p.Eval(fmt.Sprintf(`restart(%d)`, mobile.Addr().Port()), nil))
+			require.NoError(t, p.WaitPictures(0, 50, patience))
+			requireOnTime(t, p, farm.Camera(0))
+			require.Equal(t, 1, farm.Camera(0).Info().Opened)
+		})
+	}
+}
+
+// requireOnTime looks whether a page shows the present, not what it missed.
+func requireOnTime(t *testing.T, p *browser.Page, c *camera.Camera) {
+	t.Helper()
+	seen, err := p.Pictures(0)
+	require.NoError(t, err)
+	delays := seen.Delays(c.Info(), len(seen.Samples)-10)
+	require.Less(t, browser.Quantile(delays, 0.5), 4000.0, "shows pictures of an earlier GOP")
 }
