@@ -49,7 +49,7 @@ func (c *demoCmd) Run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(data)
 	cfg := c.config(farm, data)
-	if err := cfg.Check("watershed demo"); err != nil {
+	if err := cfg.Check(); err != nil {
 		return err
 	}
 	n, err := openNode(ctx, cfg)

@@ -6,10 +6,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -135,10 +138,25 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	n.sig.Echo().GET("/healthz", echo.WrapHandler(http.HandlerFunc(n.health.Alive)))
 	n.sig.Echo().GET("/readyz", echo.WrapHandler(http.HandlerFunc(n.health.Takes)))
 	for name, s := range cfg.Streams {
+		if err := n.canPull(name, s); err != nil {
+			return nil, err
+		}
 		full, _ := id.ParseStream(name) // config.Check has seen it
 		n.sfu.Declare(full, s.Spec())
 	}
 	return n, nil
+}
+
+// canPull says of a stream of the configuration whether there is a way to pull its inputs.
+func (n *node) canPull(name string, s config.Stream) error {
+	for _, in := range s.Spec().Inputs {
+		for _, raw := range []string{in.High, in.Low} {
+			if u, err := url.Parse(raw); raw != "" && err == nil && !slices.Contains(n.sfu.Schemes(), u.Scheme) {
+				return n.cfg.Bad("streams."+name, "%q cannot be pulled: use %s", u.Scheme, strings.Join(n.sfu.Schemes(), ", "))
+			}
+		}
+	}
+	return nil
 }
 
 // abandon closes what was opened before something failed. What has Run is run with a context that is over: so it ends.

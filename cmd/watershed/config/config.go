@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
@@ -36,6 +37,9 @@ type Config struct {
 	Cluster Cluster           `yaml:"cluster"`
 	Log     Log               `yaml:"log"`
 	Streams map[string]Stream `yaml:"streams"` // declared state: applied at start, read-only in the API
+
+	file   string // that it was read from
+	places []place
 }
 
 // Listener is an address to listen on.
@@ -167,48 +171,34 @@ func Load(file string) (Config, error) {
 	}
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) && !named {
-		return cfg, cfg.Check(file)
+		return cfg, cfg.Check()
 	}
 	if err != nil {
 		return cfg, fmt.Errorf("read configuration: %w", err)
 	}
+	cfg.file = file
 	if err := cfg.parse(text); err != nil {
 		return cfg, fmt.Errorf("%s:%w", file, err)
 	}
-	return cfg, cfg.Check(file)
+	return cfg, cfg.Check()
 }
 
 func (c *Config) parse(text []byte) error {
+	c.places = places(text)
 	d := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
 	err := d.Decode(c)
 	if err == nil || err.Error() == "EOF" { // an empty file is the defaults
 		return nil
 	}
-	var y yaml.Error
-	if errors.As(err, &y) && y.GetToken() != nil && y.GetToken().Position != nil {
-		p := y.GetToken().Position
-		return fmt.Errorf("%d:%d: key %q: %s", p.Line, p.Column, y.GetToken().Value, y.GetMessage())
-	}
-	return err
+	return explain(text, err)
 }
 
 // Check finds what cannot work, and says which key it is.
-func (c *Config) Check(file string) error {
-	bad := func(key, format string, args ...any) error {
-		return fmt.Errorf("%s: %s: %s", file, key, fmt.Sprintf(format, args...))
+func (c *Config) Check() error {
+	if err := c.checkAddresses(); err != nil {
+		return err
 	}
-	for key, addr := range map[string]string{
-		"http.listen": c.HTTP.Listen, "webrtc.listen": c.WebRTC.Listen, "rtsp.listen": c.RTSP.Listen, "rtmp.listen": c.RTMP.Listen,
-		"srt.listen": c.SRT.Listen, "metrics.listen": c.Metrics.Listen, "cluster.listen": c.Cluster.Listen,
-		"webrtc.turn.listen": c.WebRTC.TURN.Listen, "webrtc.turn.tls": c.WebRTC.TURN.TLS,
-	} {
-		if addr == "" && key != "http.listen" && key != "webrtc.listen" {
-			continue
-		}
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return bad(key, "%q is not host:port, for example \":8080\"", addr)
-		}
-	}
+	bad := c.Bad
 	for _, o := range c.HTTP.Origins {
 		if u, err := url.Parse(o); o != "*" && (err != nil || u.Scheme == "" || o != u.Scheme+"://"+u.Host) {
 			return bad("http.origins", "%q is not an origin such as https://example.org", o)
@@ -238,6 +228,18 @@ func (c *Config) Check(file string) error {
 		return bad("hls", "%v", checkKept(c.HLS.DVR, c.HLS.Keep, c.HLS.KeepSize))
 	case (c.HTTP.TLS.Cert == "") != (c.HTTP.TLS.Key == ""):
 		return bad("http.tls", "cert and key go together")
+	case (c.RTMP.TLS.Cert == "") != (c.RTMP.TLS.Key == ""):
+		return bad("rtmp.tls", "cert and key go together")
+	case c.WebRTC.Shards < 0 || c.WebRTC.Shards > maxShards:
+		return bad("webrtc.shards", "%d: use 1 to %d, or 0 for one per core", c.WebRTC.Shards, maxShards)
+	case c.SRT.Passphrase != "" && (len(c.SRT.Passphrase) < 10 || len(c.SRT.Passphrase) > 80):
+		return bad("srt.passphrase", "use 10 to 80 characters")
+	case c.SRT.Latency < 0:
+		return bad("srt.latency", "%v is less than nothing", c.SRT.Latency)
+	case new(slog.Level).UnmarshalText([]byte(c.Log.Level)) != nil:
+		return bad("log.level", "%q: use debug, info, warn or error", c.Log.Level)
+	case c.Log.Format != "text" && c.Log.Format != "json":
+		return bad("log.format", "%q: use text or json", c.Log.Format)
 	}
 	for name, s := range c.Streams {
 		if _, err := id.ParseStream(name); err != nil || strings.Contains(name, "+") {
@@ -249,6 +251,34 @@ func (c *Config) Check(file string) error {
 	}
 	return nil
 }
+
+// Bad is an error that says where a key of the configuration is, and what is wrong with it.
+func (c *Config) Bad(key, format string, args ...any) error {
+	text := key + ": " + fmt.Sprintf(format, args...)
+	if c.file == "" {
+		return errors.New(text)
+	}
+	return fmt.Errorf("%s:%s %s", c.file, lineOf(c.places, key), text)
+}
+
+func (c *Config) checkAddresses() error {
+	for key, addr := range map[string]string{
+		"http.listen": c.HTTP.Listen, "webrtc.listen": c.WebRTC.Listen, "rtsp.listen": c.RTSP.Listen, "rtmp.listen": c.RTMP.Listen,
+		"srt.listen": c.SRT.Listen, "metrics.listen": c.Metrics.Listen, "cluster.listen": c.Cluster.Listen,
+		"webrtc.turn.listen": c.WebRTC.TURN.Listen, "webrtc.turn.tls": c.WebRTC.TURN.TLS,
+	} {
+		if addr == "" && key != "http.listen" && key != "webrtc.listen" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return c.Bad(key, "%q is not host:port, for example \":8080\"", addr)
+		}
+	}
+	return nil
+}
+
+// maxShards is more than any machine has use for: each is a socket and a goroutine.
+const maxShards = 1024
 
 func loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
@@ -262,6 +292,12 @@ func (s *Stream) check() error {
 	}
 	if s.Sub != "" && s.Source == "" {
 		return errors.New("sub needs source")
+	}
+	if s.Idle < 0 {
+		return fmt.Errorf("idle: %v is less than nothing", s.Idle)
+	}
+	if s.Demand && !s.Shield && len(s.inputs()) == 0 {
+		return errors.New("demand: only a stream with a source can be pulled on demand")
 	}
 	for _, r := range s.Ladder {
 		if _, err := sfu.ParseRung(r); err != nil {

@@ -35,7 +35,7 @@ func TestRecordingKeys(t *testing.T) {
 	} {
 		cfg := Default()
 		require.NoError(t, cfg.parse([]byte(c.text)), c.text)
-		err := cfg.Check("x.yaml")
+		err := cfg.Check()
 		if c.wrong == "" {
 			require.NoError(t, err)
 			require.EqualValues(t, 16<<20, func() int64 { s := cfg.Streams["a"]; return s.Spec().KeepSize }())

@@ -55,12 +55,13 @@ func TestConfigurationErrorsSayWhere(t *testing.T) {
 		says []string
 	}{
 		"unknown key":   {"http:\n  listen: 127.0.0.1:0\n  lissten: x\n", []string{"watershed.yaml:3:", "lissten"}},
-		"wrong type":    {"webrtc:\n  shards: many\n", []string{"watershed.yaml:2:", "many"}},
+		"wrong type":    {"webrtc:\n  shards: many\n", []string{"watershed.yaml:2:", "webrtc.shards"}},
 		"not YAML":      {"http: [\n", []string{"watershed.yaml:1"}},
 		"bad address":   {"rtsp: { listen: nowhere }\n", []string{"rtsp.listen", "nowhere"}},
 		"open to all":   {"auth: { mode: open }\nhttp: { listen: \":8080\" }\n", []string{"auth.mode", "loopback"}},
 		"bad name":      {"streams: { UPPER: {} }\n", []string{"streams.UPPER"}},
 		"bad input":     {"streams: { a: { source: \"camera 5\" } }\n", []string{"streams.a"}},
+		"bad scheme":    {"streams:\n  a:\n    source: camera://user:hunter2@10.0.0.5/1\n", []string{"watershed.yaml:2:", "streams.a", "camera", "rtsp"}},
 		"secret hidden": {"streams: { a: { source: \"//user:hunter2@\" } }\n", []string{"streams.a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
