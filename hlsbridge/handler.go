@@ -228,8 +228,8 @@ func (b *Bridge) current(w http.ResponseWriter, r *http.Request, st *sfu.Stream)
 	g := p.gen.Load()
 	if g == nil {
 		if g = b.first(r, p); g == nil {
-			s := st.Status()
-			unavailable(w, "the stream has nothing to show yet: it is "+string(s.State)+" "+string(s.Reason)+" "+s.Message)
+			s := st.Status() // but its message names the camera's address, which is not the audience's
+			unavailable(w, strings.TrimSpace("the stream has nothing to show yet: it is "+string(s.State)+" "+string(s.Reason)))
 		}
 	}
 	return p, g

@@ -184,9 +184,8 @@ func describe(_ *access.Principal, st *sfu.Stream) any {
 		Public  bool           `json:"public"`
 		State   sfu.State      `json:"state"`
 		Reason  sfu.Reason     `json:"reason"`
-		Message string         `json:"message"`
 		Since   int64          `json:"since"`
 		Created int64          `json:"created"`
 		Viewers map[string]int `json:"viewers"`
-	}{st.Name, st.Name.Tenant(), v.Spec.Public, v.State, v.Reason, v.Message, v.Since.UnixMilli(), st.Created.UnixMilli(), v.Viewers}
+	}{st.Name, st.Name.Tenant(), v.Spec.Public, v.State, v.Reason, v.Since.UnixMilli(), st.Created.UnixMilli(), v.Viewers}
 }
