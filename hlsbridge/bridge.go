@@ -103,14 +103,14 @@ type Bridge struct {
 	packagers map[*sfu.Stream]*packager
 	shelves   map[id.Stream]*shelf
 	shields   map[id.Stream]*shield.Shield
-	numbers   map[*sfu.Stream]uint64 // above what earlier packagers used
+	pasts     map[*sfu.Stream]past
 	closed    bool
 }
 
 // New returns a bridge that serves at once. Run must be called so that it ends.
 func New(cfg Config) *Bridge {
 	cfg.defaults()
-	b := &Bridge{cfg: cfg, packagers: map[*sfu.Stream]*packager{}, shelves: map[id.Stream]*shelf{}, numbers: map[*sfu.Stream]uint64{}}
+	b := &Bridge{cfg: cfg, packagers: map[*sfu.Stream]*packager{}, shelves: map[id.Stream]*shelf{}, pasts: map[*sfu.Stream]past{}}
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	b.shields = openShields(cfg.Shields, cfg.Log)
 	return b
@@ -155,7 +155,7 @@ func (b *Bridge) packager(st *sfu.Stream) *packager {
 	if p := b.packagers[st]; p != nil || b.closed {
 		return p
 	}
-	p = newPackager(&b.cfg, st, b.numbers[st])
+	p = newPackager(&b.cfg, st, b.pasts[st])
 	b.packagers[st] = p
 	b.tasks.Go(func() { b.keep(p) })
 	return p
@@ -173,9 +173,9 @@ func (b *Bridge) keep(p *packager) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.packagers, p.stream)
-	b.numbers[p.stream] = p.number
+	b.pasts[p.stream] = p.past
 	if p.gone() {
-		delete(b.numbers, p.stream)
+		delete(b.pasts, p.stream)
 	}
 }
 

@@ -28,7 +28,7 @@
 //	/flv/{stream}.flv                            HTTP-FLV
 //
 // An epoch is one life of a packager, so no name is ever used twice, and numbers only grow: the first media sequence number and
-// discontinuity sequence of an epoch are the whole seconds since the stream was created, and segments last a second or more.
+// discontinuity sequence of an epoch are the whole seconds since 2026 began, and segments last a second or more.
 // Playlists hold relative addresses and nothing of who asks. They are the same bytes for everyone.
 //
 // # Caches in front

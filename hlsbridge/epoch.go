@@ -23,7 +23,8 @@ type epoch struct {
 	cuts       uint64     // discontinuities before the head, and the epoch's base
 	began      time.Duration
 
-	seen    time.Time // when the last leading frame came
+	seen    time.Time     // when the last leading frame came
+	mark    time.Duration // and where it was
 	last    *media.Frame
 	away    bool // the source shows nothing: gaps are published
 	needKey bool // frames were lost: wait for one that decoding can start at
@@ -52,8 +53,9 @@ func (e *epoch) advance(now time.Time) {
 			break
 		}
 		r.take(f)
-		e.seen = now
-		e.take(f)
+		if e.take(f) && r.shown(f)-e.mark >= r.frame/2 { // a clock that stands tells nothing new
+			e.seen, e.mark = now, r.shown(f)
+		}
 	}
 	if !e.away && now.Sub(e.seen) >= e.patience && r.open != nil {
 		e.leave()
@@ -100,30 +102,58 @@ func (e *epoch) missed(now time.Time) time.Duration {
 	return present - e.patience/2 - e.lead().end
 }
 
-// take puts a frame of the leading rendition where it belongs.
-func (e *epoch) take(f *media.Frame) {
+// take puts a frame of the leading rendition where it belongs. It reports whether it has a place: one that needs a keyframe before it has none.
+func (e *epoch) take(f *media.Frame) bool {
 	r := e.lead()
 	at := r.shown(f)
 	switch {
 	case !f.Keyframe && (e.needKey || e.away || r.open == nil):
-		return
+		return false
 	case f.Keyframe && (e.away || e.needKey) && at < r.end:
 		e.needKey = true // too late: its place is taken by a gap
-		return
+		return false
 	case r.reader.Skipped() > 0: // this goroutine did not run for a GOP; the next keyframe is a new start
 		r.reader = r.ring.ReadFrom(f.Number + 1)
 		e.needKey = !f.Keyframe
 		if e.needKey {
-			return
+			return false
+		}
+	case !e.away && r.open != nil && e.hole(f) > longestHole:
+		if e.leave(); !f.Keyframe {
+			return false
 		}
 	}
-	e.last = f
 	if f.Keyframe {
 		e.atKeyframe(f, at)
 	} else if at-r.open.start+r.frame > e.plan.longest() {
-		e.begin(boundary{at: at, wall: f.Server})
+		e.begin(e.bounded(f, at))
+		if e.plan.independent {
+			e.plan = e.plan.dependent()
+		}
 	}
+	e.last = f
 	r.add(f)
+	return true
+}
+
+// longestHole that the picture before it is held over, when a camera leaves pictures out or sets its clock. A longer one is a gap.
+const longestHole = awayAfter
+
+// hole is what is missing before a frame.
+func (e *epoch) hole(f *media.Frame) time.Duration {
+	r := e.lead()
+	return timeline.Duration(f.DTS-e.last.DTS, r.cfg.ClockRate) - r.frame
+}
+
+// bounded is where a frame may begin the next segment: the open one must not become longer than the target allows, so a hole may be the next one's.
+func (e *epoch) bounded(f *media.Frame, at time.Duration) boundary {
+	r := e.lead()
+	b := boundary{at: at, wall: f.Server}
+	if r.open != nil && at-r.open.start > e.plan.longest() {
+		b.at = max(r.end, r.open.start+time.Millisecond)
+		b.wall -= int64(at - b.at)
+	}
+	return b
 }
 
 // atKeyframe begins a segment if the open one is long enough, or cannot go on.
@@ -131,20 +161,23 @@ func (e *epoch) atKeyframe(f *media.Frame, at time.Duration) {
 	r := e.lead()
 	init, cut := r.differs(f)
 	fresh := r.open == nil || e.away
+	e.needKey = false
 	if !fresh && !cut && !e.recut && at-r.open.start+r.frame/2 < e.plan.segment {
 		return
 	}
 	if e.away {
 		e.lengthenGap(at)
 	}
-	e.away, e.needKey = false, false
+	e.away = false
+	b := e.bounded(f, at)
+	b.cut = cut || e.recut
 	if r.open != nil {
-		r.complete(at)
+		r.complete(b.at)
 	}
 	if cut {
 		r.adopt(f.Config, init)
 	}
-	e.begin(boundary{at: at, wall: f.Server, cut: cut || e.recut})
+	e.begin(b)
 	e.recut = false
 }
 
@@ -152,9 +185,27 @@ func (e *epoch) atKeyframe(f *media.Frame, at time.Duration) {
 func (e *epoch) begin(b boundary) {
 	e.msn++
 	b.msn = e.msn
+	e.slew(&b)
 	e.boundaries = append(e.boundaries, b)
 	e.lead().turn(b)
 	e.notePeriod(b)
+}
+
+// longestSlew is how much a segment's date may differ from its predecessor's end. A camera that sets its clock stretches the timeline, not the wall
+// clock's: dates come back to that over some segments, because players count on each date for the segments around it.
+const longestSlew = 50 * time.Millisecond
+
+func (e *epoch) slew(b *boundary) {
+	r := e.lead()
+	before := r.open
+	if n := len(r.segments); before == nil && n > 0 {
+		before = r.segments[n-1]
+	}
+	if before == nil || before.gap || b.cut {
+		return
+	}
+	end := before.wall + int64(b.at-before.start)
+	b.wall = min(max(b.wall, end-int64(longestSlew)), end+int64(longestSlew))
 }
 
 // leave ends the open segment where the pictures stopped and goes on with gaps.
@@ -193,7 +244,7 @@ func (e *epoch) follow(r *rendition) {
 		switch {
 		case b != nil && (f == nil && hurry || f != nil && r.shown(f)+r.frame/2 >= b.at):
 			e.turn(r, *b)
-			r.absent = !r.sound() && (f == nil || !f.Keyframe || r.shown(f)-r.frame/2 >= b.at)
+			r.absent = !r.fills() && (f == nil || !f.Keyframe || r.shown(f)-r.frame/2 >= b.at)
 			continue
 		case f == nil && r.lost(horizon):
 			r.leave()

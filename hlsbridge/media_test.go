@@ -108,7 +108,7 @@ func decode(t *testing.T, file []byte, stream string) int {
 	require.NoError(t, err, "this test decodes with FFmpeg: apt install ffmpeg")
 	path := filepath.Join(t.TempDir(), "track.mp4")
 	require.NoError(t, os.WriteFile(path, file, 0o600))
-	cmd := exec.Command(ffmpeg, "-v", "error", "-xerror", "-i", path, "-map", "0:"+stream, "-f", "framecrc", "-")
+	cmd := exec.Command(ffmpeg, "-v", "error", "-xerror", "-i", path, "-map", "0:"+stream, "-fps_mode", "passthrough", "-f", "framecrc", "-")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	require.NoError(t, cmd.Run(), errs.String())
@@ -225,5 +225,5 @@ func TestNoPlaylistBeginsWithThePast(t *testing.T) {
 	p := s.bridge.packager(s.stream)
 	layers, _ := pick(s.stream)
 	require.Len(t, layers, 1)
-	require.Nil(t, p.open(layers), "packaging began with a picture of an hour ago")
+	require.Nil(t, p.open(layers, time.Now()), "packaging began with a picture of an hour ago")
 }

@@ -19,16 +19,22 @@ type packager struct {
 	stream *sfu.Stream
 	log    *slog.Logger
 
-	gen    atomic.Pointer[generation]
-	ready  chan struct{} // closed with the first generation
-	asked  atomic.Int64  // Unix nanoseconds of the last request
-	crowd  *audience
-	waits  waits
-	number uint64 // above every media sequence number used so far
+	gen   atomic.Pointer[generation]
+	ready chan struct{} // closed with the first generation
+	asked atomic.Int64  // Unix nanoseconds of the last request
+	crowd *audience
+	waits waits
+	past  past
 }
 
-func newPackager(cfg *Config, st *sfu.Stream, number uint64) *packager {
-	p := &packager{cfg: cfg, stream: st, log: cfg.Log.With("stream", st.Name), ready: make(chan struct{}), number: number, crowd: newAudience(), waits: waits{crowds: map[moment][]*waiter{}}}
+// past is what an earlier packager of a stream leaves to the next.
+type past struct {
+	number uint64 // above every media sequence number used so far
+	plan   *plan  // of the last epoch
+}
+
+func newPackager(cfg *Config, st *sfu.Stream, before past) *packager {
+	p := &packager{cfg: cfg, stream: st, log: cfg.Log.With("stream", st.Name), ready: make(chan struct{}), past: before, crowd: newAudience(), waits: waits{crowds: map[moment][]*waiter{}}}
 	p.asked.Store(time.Now().UnixNano())
 	return p
 }
@@ -77,7 +83,7 @@ func (p *packager) run(ctx context.Context) {
 			return
 		}
 		err := p.follow(ctx, e, layers)
-		p.number = e.msn + 1
+		p.past = past{e.msn + 1, e.plan}
 		if !errors.Is(err, errTracks) {
 			return
 		}
@@ -142,7 +148,7 @@ func (p *packager) begin(ctx context.Context) (*epoch, []*sfu.Layer) {
 		var wake <-chan struct{}
 		if len(layers) > 0 && !(waiting && time.Since(began) < awaitConversion) {
 			wake = layers[0].Ring().Wake()
-			if e := p.open(layers); e != nil {
+			if e := p.open(layers, time.Now()); e != nil {
 				return e, layers
 			}
 		}
@@ -160,8 +166,7 @@ func (p *packager) begin(ctx context.Context) (*epoch, []*sfu.Layer) {
 }
 
 // open plans an epoch of these layers; nil as long as they show too little.
-func (p *packager) open(layers []*sfu.Layer) *epoch {
-	now := time.Now()
+func (p *packager) open(layers []*sfu.Layer, now time.Time) *epoch {
 	lead := layers[0].Ring()
 	plan, ok := probe(lead, p.cfg.Part, p.cfg.Segment, now)
 	if !ok {
@@ -172,6 +177,7 @@ func (p *packager) open(layers []*sfu.Layer) *epoch {
 	if !ok || first == nil || newest == nil || now.Sub(time.Unix(0, newest.Server)) > p.cfg.away {
 		return nil // a source that is away shows the past: no playlist begins with it
 	}
+	plan = plan.after(p.past.plan)
 	e := &epoch{name: epochName(now), plan: plan, window: plan.window(p.cfg.Window), patience: p.cfg.away, render: newRenderer(), seen: now}
 	for i, l := range layers {
 		cfg := l.Config()
@@ -196,11 +202,17 @@ func (p *packager) open(layers []*sfu.Layer) *epoch {
 		e.renditions = append(e.renditions, r)
 	}
 	e.lead().reader = lead.ReadFrom(key)
-	base := max(uint64(now.Sub(p.stream.Created)/time.Second), p.number)
+	base := max(firstNumber(now), p.past.number)
 	e.head, e.msn, e.cuts = base, base-1, base
 	e.pad(first)
 	p.log.Info("hls: packaging", "epoch", e.name, "part", plan.part, "target", plan.target, "renditions", len(e.renditions), "msn", base)
 	return e
+}
+
+// firstNumber of an epoch is the whole seconds since the beginning of 2026. Segments last a second or more, so numbers grow over restarts of the process and
+// when a stream is deleted and made again, and nothing needs to be kept for it.
+func firstNumber(now time.Time) uint64 {
+	return uint64(max(0, now.Unix()-time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Unix()))
 }
 
 func renditionID(l *sfu.Layer, i int) string {

@@ -106,6 +106,27 @@ func (p *plan) cache() {
 	p.cacheSegment = age(3600, ", immutable")
 }
 
+// dependent is the plan once a segment began without a keyframe.
+func (p *plan) dependent() *plan {
+	d := *p
+	d.independent = false
+	return &d
+}
+
+// after keeps the targets of an earlier plan of the same address if what was probed now fits into them.
+func (p *plan) after(before *plan) *plan {
+	if before == nil || p.target > before.target {
+		return p
+	}
+	if _, part := before.framesPerPart(p.frame); part != before.part {
+		return p
+	}
+	kept := *p
+	kept.part, kept.target = before.part, before.target
+	kept.cache()
+	return &kept
+}
+
 func (p *plan) targetDuration() time.Duration { return time.Duration(p.target) * time.Second }
 
 // longest a segment may last: EXTINF, rounded, is at most the target (section 4.4.3.1).

@@ -273,7 +273,7 @@ func TestRemovedStreamEnds(t *testing.T) {
 	require.Eventually(t, func() bool {
 		s.bridge.mu.RLock()
 		defer s.bridge.mu.RUnlock()
-		return len(s.bridge.packagers) == 0 && len(s.bridge.numbers) == 0
+		return len(s.bridge.packagers) == 0 && len(s.bridge.pasts) == 0
 	}, 5*time.Second, time.Millisecond)
 }
 

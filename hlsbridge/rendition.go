@@ -25,6 +25,7 @@ type boundary struct {
 type sample struct {
 	frame    *media.Frame
 	dts, pts int64
+	own      int64 // dts as the source has it
 }
 
 // rendition cuts one layer into parts and segments. Only its packager's goroutine uses it.
@@ -46,7 +47,9 @@ type rendition struct {
 	open     *segment
 	queue    []sample
 	ahead    *media.Frame  // read, and not decided yet: a follower's
-	clock    int64         // where the next sound should be, in ticks
+	edge     int64         // where the last part's pictures end in decoding, in ticks; 0 at a beginning
+	clock    int64         // where the next sound should be, likewise
+	quiet    bool          // silence takes the place of sound that does not come
 	tuned    bool          // the clock is a source's, not a boundary's
 	absent   bool          // a rung whose pictures are missing: gaps, until a segment begins with a keyframe of its own
 	end      time.Duration // of what was added
@@ -100,8 +103,10 @@ func (r *rendition) adopt(cfg *media.Config, init []byte) {
 
 // add puts a frame into the open part, and closes the part when it is full: its length is known before the next frame comes.
 func (r *rendition) add(f *media.Frame) {
-	s := sample{frame: f, dts: f.DTS, pts: f.PTS}
-	if r.sound() { // decoders want sound without seams: sources whose clocks tick in milliseconds are evened out
+	s := sample{frame: f, dts: f.DTS, pts: f.PTS, own: f.DTS}
+	if !r.sound() {
+		s.dts = r.joined(s.dts)
+	} else { // decoders want sound without seams: sources whose clocks tick in milliseconds are evened out
 		if off := s.dts - r.clock; r.tuned && off > -r.ticks*3/2 && off < r.ticks*3/2 {
 			s.dts = r.clock
 		}
@@ -112,14 +117,27 @@ func (r *rendition) add(f *media.Frame) {
 		r.clock = s.dts + r.ticks
 	}
 	target := timeline.Ticks(r.part, r.cfg.ClockRate)
-	if len(r.queue) > 0 && s.dts+r.ticks-r.queue[0].dts > target+r.ticks/2 {
+	enough := max(target*85/100, int64(r.perPart)*r.ticks-r.ticks/2)
+	if len(r.queue) > 0 && s.dts-r.queue[0].dts >= target*85/100 && s.dts+r.ticks-r.queue[0].dts > target+r.ticks/2 {
 		r.closePart(s.dts)
 	}
 	r.queue = append(r.queue, s)
 	r.end = max(r.end, timeline.Duration(s.pts+r.ticks, r.cfg.ClockRate))
-	if len(r.queue) == r.perPart {
+	if s.own+r.ticks-r.queue[0].dts >= enough {
 		r.closePart(0)
 	}
+}
+
+// joined is a picture's decoding time such that nothing is missing before it: Media Source Extensions throw away all up to the next keyframe where
+// decoding times leave a hole of two pictures, or go back. A camera that left pictures out has the next one decoded early, and shown on time.
+func (r *rendition) joined(dts int64) int64 {
+	switch n := len(r.queue); {
+	case n > 0:
+		return max(dts, r.queue[n-1].dts+1)
+	case r.edge > 0:
+		return r.edge
+	}
+	return dts
 }
 
 // tune begins the open segment with its first sound, which is a fraction of a frame before or after the boundary.
@@ -146,18 +164,19 @@ func (r *rendition) closePart(next int64) {
 	}
 	p := part{}
 	for i, s := range r.queue {
-		after := s.dts + r.ticks
+		after := max(s.own+r.ticks, s.dts+1)
 		switch {
 		case i+1 < n:
 			after = r.queue[i+1].dts
-		case next > s.dts && next < s.dts+2*r.ticks:
+		case next > s.dts: // held until then
 			after = next
 		}
+		r.edge = after
 		c.Samples[i] = cmaf.Sample{Units: s.frame.Units, Duration: uint32(after - s.dts), Offset: int32(s.pts - s.dts), Sync: s.frame.Keyframe}
 		p.independent = p.independent || s.frame.Keyframe
 		p.duration += timeline.Duration(after-s.dts, r.cfg.ClockRate)
 	}
-	p.duration = min(p.duration, r.part) // jitter of a frame's fraction; more never gets here
+	p.duration = min(p.duration, r.part) // a jitter, or a picture that is held where the camera left some out: the segment's length tells
 	p.body = c.Append(nil)
 	r.queue = r.queue[:0]
 	r.addPart(p)
@@ -187,6 +206,9 @@ func (r *rendition) turn(b boundary) {
 		start = at // sound begins with its own frame, a fraction before or after
 	} else {
 		r.clock, r.tuned = timeline.Ticks(b.at, r.cfg.ClockRate), false
+	}
+	if b.cut || b.gap {
+		r.edge = 0
 	}
 	r.open = &segment{
 		msn: b.msn, start: start, wall: b.wall + int64(start-b.at), cut: b.cut, gap: b.gap, init: len(r.inits) - 1,
@@ -235,7 +257,7 @@ func (r *rendition) fillGap(to time.Duration, short bool) {
 			d = to - r.end
 		}
 		r.end += d
-		r.clock, r.tuned = timeline.Ticks(r.end, r.cfg.ClockRate), false
+		r.clock, r.tuned, r.edge = timeline.Ticks(r.end, r.cfg.ClockRate), false, 0
 		r.addPart(part{duration: d, gap: true})
 	}
 }
@@ -265,9 +287,9 @@ func (r *rendition) forget(before uint64) {
 // missing is how far a follower may stay behind before silence, or gaps, take its place.
 const missing = time.Second
 
-// lost reports a rung that has stayed behind for too long.
+// lost reports a rung, or sound for which no silence is known, that has stayed behind for too long.
 func (r *rendition) lost(horizon time.Duration) bool {
-	return !r.sound() && !r.absent && r.open != nil && !r.open.gap && r.end+missing < horizon
+	return !r.fills() && !r.absent && r.open != nil && !r.open.gap && r.end+missing < horizon
 }
 
 // leave ends a rung's open part; gaps follow.
@@ -281,16 +303,26 @@ func (r *rendition) leave() {
 func (r *rendition) peek(horizon time.Duration) *media.Frame {
 	if r.ahead == nil {
 		r.ahead = r.reader.TryNext()
+		r.quiet = r.quiet && r.ahead == nil
 	}
-	if !r.sound() || r.open == nil || r.open.gap {
+	if !r.fills() || r.open == nil || r.open.gap {
 		return r.ahead
 	}
-	hole := r.ahead == nil && r.end+missing < horizon || r.ahead != nil && r.shown(r.ahead) > r.end+r.frame*3/2 && r.end < horizon
-	if quiet := silence(r.cfg); hole && quiet != nil {
+	patience := missing
+	if r.quiet { // players must not wait for sound that did not come for so long
+		patience = 0
+	}
+	hole := r.ahead == nil && r.end+patience < horizon || r.ahead != nil && r.shown(r.ahead) > r.end+r.frame*3/2 && r.end < horizon
+	if hole {
+		r.quiet = r.ahead == nil
+		quiet := silence(r.cfg)
 		return &media.Frame{PTS: r.clock, DTS: r.clock, Keyframe: true, Config: r.cfg, Units: [][]byte{quiet}, Size: len(quiet)}
 	}
 	return r.ahead
 }
+
+// fills reports sound whose holes silence can fill.
+func (r *rendition) fills() bool { return r.sound() && silence(r.cfg) != nil }
 
 // take consumes what peek returned.
 func (r *rendition) take(f *media.Frame) {

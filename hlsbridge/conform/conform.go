@@ -161,6 +161,21 @@ func Check(ctx context.Context, url string, o Options) (*Report, error) {
 	return &p.report, ctx.Err()
 }
 
+// Lists looks at one media playlist as somebody got it again and again, without asking an origin.
+func Lists(where string, versions ...string) *Report {
+	p := &prober{report: Report{Checked: map[string]int{}}}
+	var before *media
+	for _, text := range versions {
+		m := parseMedia(text)
+		p.static(where, m)
+		if before != nil {
+			p.succeeds(where, before, m)
+		}
+		before = m
+	}
+	return &p.report
+}
+
 // name of a playlist in a report: the end of its address.
 func name(url string) string {
 	url, _, _ = strings.Cut(url, "?")
