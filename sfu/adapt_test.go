@@ -81,7 +81,8 @@ func TestLayerFollowsThePath(t *testing.T) {
 	require.True(t, on("low")(), "went up on a path that does not carry it")
 	path.SetRate(4e6)
 	began = time.Now()
-	within(t, 30*time.Second, on("high"), "did not come back up")
+	// A probe goes well on a path that carries it, unless the machine keeps the packets waiting; a failed one is repeated after seconds.
+	within(t, 2*time.Minute, on("high"), "did not come back up")
 	t.Logf("up after %v", time.Since(began))
 	require.NoError(t, check.Err())
 }

@@ -98,8 +98,7 @@ func leaked(t testing.TB) {
 	var still []string
 	require.Eventually(t, func() bool {
 		still = nil
-		buf := make([]byte, 1<<20)
-		for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		for g := range strings.SplitSeq(allStacks(), "\n\n") {
 			if ours.MatchString(g) && !strings.Contains(g, "socket.leaked(") {
 				still = append(still, g)
 			}
@@ -107,6 +106,12 @@ func leaked(t testing.TB) {
 		return len(still) == 0
 	}, 10*time.Second, 10*time.Millisecond, "goroutines are left")
 	require.Empty(t, still)
+}
+
+// allStacks of the process.
+func allStacks() string {
+	buf := make([]byte, 16<<20)
+	return string(buf[:runtime.Stack(buf, true)])
 }
 
 // mint a token of the default tenant for everything.

@@ -36,7 +36,9 @@ type person struct {
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
 
-	joined object // set by arrive
+	joined  object        // set by arrive
+	unheard chan struct{} // closed when the socket has ended
+	lost    error         // why it has
 
 	mu       sync.Mutex // guards what follows
 	next     int
@@ -69,6 +71,7 @@ func (n *node) arrive(t *testing.T, user, jwt string, mark byte) *person {
 	p := &person{
 		t: t, user: user, mark: mark, stop: stop, ws: n.dial().ws,
 		sent: map[string]int{}, answers: map[string]chan object{}, streams: map[string]object{}, told: map[string]int{}, conns: map[string]*webrtc.PeerConnection{},
+		unheard: make(chan struct{}),
 	}
 	p.level.Store(127)
 	welcome := make(chan object, 1)
@@ -124,10 +127,12 @@ func (p *person) await(answer chan object) object {
 	select {
 	case o := <-answer:
 		return o
+	case <-p.unheard:
+		p.t.Fatalf("%s gets no answer: %v", p.user, p.lost)
 	case <-time.After(30 * time.Second):
-		p.t.Fatalf("%s gets no answer", p.user)
-		return nil
+		p.t.Fatalf("%s gets no answer\n%s", p.user, allStacks())
 	}
+	return nil
 }
 
 func (p *person) ask(o object) object {
@@ -136,9 +141,11 @@ func (p *person) ask(o object) object {
 }
 
 func (p *person) read(ctx context.Context) {
+	defer close(p.unheard)
 	for {
 		_, b, err := p.ws.Read(ctx)
 		if err != nil {
+			p.lost = err
 			return
 		}
 		var o object
