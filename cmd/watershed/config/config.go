@@ -352,6 +352,8 @@ func (s *Stream) inputs() []sfu.Input {
 
 // Spec of the stream for the media plane.
 func (s *Stream) Spec() sfu.Spec {
-	return sfu.Spec{Public: s.Public, Inputs: s.inputs(), Demand: s.Demand, Idle: s.Idle, Ladder: s.Ladder, Record: s.Record,
-		DVR: s.DVR, Keep: s.Keep, KeepSize: int64(s.KeepSize)}
+	return sfu.Spec{
+		Public: s.Public, Inputs: s.inputs(), Demand: s.Demand, Idle: s.Idle, Ladder: s.Ladder, Record: s.Record,
+		DVR: s.DVR, Keep: s.Keep, KeepSize: int64(s.KeepSize),
+	}
 }
