@@ -70,3 +70,18 @@ func TestLadder(t *testing.T) {
 	checkPlaylist(t, list)
 	require.NotContains(t, list[strings.LastIndex(list, "#EXT-X-PROGRAM-DATE-TIME"):], "GAP=YES")
 }
+
+// A rung that has shown nothing when the multivariant playlist is first asked for has the rate that its size makes likely.
+func TestAnEmptyRungIsNotFree(t *testing.T) {
+	rung := func(id string, w, h int) *rendition {
+		r, err := newRendition("e", id, nil, &media.Config{Codec: media.H264, ClockRate: 90000, Width: w, Height: h, SPS: loadClip(t, "lake").sps, PPS: loadClip(t, "lake").pps})
+		require.NoError(t, err)
+		r.frame = 40 * time.Millisecond
+		return r
+	}
+	lead, small := rung("v0", 1280, 720), rung("v1", 640, 360)
+	lead.segments = []*segment{{duration: 2 * time.Second, size: 500_000, complete: true}}
+	list := string(index(newPlan(40*time.Millisecond, 2*time.Second, 350*time.Millisecond, 2*time.Second), []*rendition{lead, small}))
+	require.Contains(t, list, "BANDWIDTH=2000000,AVERAGE-BANDWIDTH=2000000")
+	require.Contains(t, list, "BANDWIDTH=500000,AVERAGE-BANDWIDTH=500000")
+}

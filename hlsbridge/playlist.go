@@ -208,13 +208,24 @@ func index(p *plan, renditions []*rendition) []byte {
 		b = fmt.Appendf(b, ",CHANNELS=\"%d\",URI=\"%s.m3u8\"\n", max(1, sound.cfg.Channels), sound.id)
 	}
 	for _, r := range variants {
-		b = appendVariant(b, p, r, sound)
+		b = appendVariant(b, r, variants[0], sound)
 	}
 	return b
 }
 
-func appendVariant(b []byte, p *plan, r, sound *rendition) []byte {
-	peak, average := r.rates()
+// likely rates of a rung that has sent nothing yet, by its share of the leading rendition's pixels. Many players read the multivariant playlist once, so it may
+// not say that a rung is free.
+func (r *rendition) likely(lead *rendition) (peak, average int) {
+	if peak, average = r.rates(); average > 0 || r == lead || lead.sound() {
+		return peak, average
+	}
+	peak, average = lead.rates()
+	share := float64(r.cfg.Width*r.cfg.Height) / float64(max(1, lead.cfg.Width*lead.cfg.Height))
+	return int(float64(peak) * share), int(float64(average) * share)
+}
+
+func appendVariant(b []byte, r, lead, sound *rendition) []byte {
+	peak, average := r.likely(lead)
 	codecs := cmaf.Codecs(r.cfg)
 	if sound != nil {
 		sp, sa := sound.rates()
