@@ -33,6 +33,7 @@ var sections = []section{
 	{"llhls", "the same by LL-HLS, with parts of 150 ms and of 350 ms; the stream is watched already", llhls},
 	{"cameras", "50 cameras on one node, one viewer each", cameras},
 	{"fan-out", "one 720p25 camera, 2 Mb/s, on one node, many viewers", fanOut},
+	{"hls", "the LL-HLS origin: 10,000 blocked requests, requests a second, 100 streams, and caches in front", hls},
 	{"churn", "viewers come and go while others watch", churn},
 }
 
@@ -53,6 +54,9 @@ func main() {
 }
 
 func run(ctx context.Context, names []string) error {
+	if len(names) == 3 && names[0] == "reference" { // the bench itself, as a server to compare with
+		return serveReference(names[1], names[2])
+	}
 	for _, name := range names {
 		if !slices.ContainsFunc(sections, func(s section) bool { return s.name == name }) {
 			return fmt.Errorf("no section %q: there are %s", name, strings.Join(sectionNames(), ", "))

@@ -54,6 +54,8 @@ type waiter struct {
 // longestHold of a request, of servers that know hls.js: it gives up after ten seconds.
 const longestHold = 8500 * time.Millisecond
 
+const patience = 20 * time.Second // for an answer
+
 const dialers = 64 // at a time: more overflow the server's backlog, and SYNs are sent again after a second
 
 // Run the load. It ends early with ctx.
@@ -184,6 +186,7 @@ func (b *Blocked) round(ctx context.Context, all []*waiter, target string) (r Bl
 		if i == 0 {
 			ask = reader // whose answer is looked at
 		}
+		w.conn.SetReadDeadline(time.Now().Add(patience))
 		if _, w.err = w.conn.Write(ask); w.err == nil {
 			answers.Go(func() { w.read(i == 0) })
 		}
@@ -203,7 +206,6 @@ func (b *Blocked) round(ctx context.Context, all []*waiter, target string) (r Bl
 
 // read an answer to its last byte. It looks at no more than it must: the tester shares the machine with the server.
 func (w *waiter) read(keep bool) {
-	w.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 	line, err := w.in.ReadSlice('\n')
 	if err == nil && !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")) {
 		err = fmt.Errorf("answered %.60q", line)

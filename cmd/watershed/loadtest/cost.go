@@ -27,6 +27,9 @@ func (w *WHEP) snapshot([]*viewer) sample {
 	return s
 }
 
+// CPUSeconds that a process has used.
+func CPUSeconds(pid int) float64 { return cpuSeconds(pid) }
+
 // cpuSeconds of a process, user and system (proc(5), /proc/pid/stat fields 14 and 15).
 func cpuSeconds(pid int) float64 {
 	if pid == os.Getpid() {
