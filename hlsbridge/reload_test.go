@@ -78,7 +78,7 @@ func TestBlockingReload(t *testing.T) {
 	}
 	p := s.bridge.packager(s.stream)
 	blocked := func(n int) {
-		require.Eventually(t, func() bool { return p.waits.blocked() == n }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return p.waits.blocked() == n }, 30*time.Second, time.Millisecond)
 	}
 	next, segment := fmt.Sprintf("_HLS_msn=%d&_HLS_part=2", open), fmt.Sprintf("_HLS_msn=%d", open)
 	beyond := fmt.Sprintf("_HLS_msn=%d&_HLS_part=0", open+1)
@@ -110,7 +110,7 @@ func TestHintedPart(t *testing.T) {
 	got := make(chan reply, 1)
 	go func() { got <- s.fetch(hint) }()
 	p := s.bridge.packager(s.stream)
-	require.Eventually(t, func() bool { return p.waits.blocked() == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return p.waits.blocked() == 1 }, 30*time.Second, time.Millisecond)
 	src.send(3)
 	r := <-got
 	require.Equal(t, http.StatusOK, r.StatusCode)
@@ -145,7 +145,7 @@ func TestEndAnswersEverybody(t *testing.T) {
 	got := make(chan reply, 1)
 	go func() { got <- s.fetch(fmt.Sprintf("v0.m3u8?_HLS_msn=%d", open)) }()
 	p := s.bridge.packager(s.stream)
-	require.Eventually(t, func() bool { return p.waits.blocked() == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return p.waits.blocked() == 1 }, 30*time.Second, time.Millisecond)
 	s.bridge.stop()
 	require.Contains(t, []int{http.StatusOK, http.StatusServiceUnavailable}, (<-got).StatusCode)
 }
@@ -266,7 +266,7 @@ func TestRemovedStreamEnds(t *testing.T) {
 	got := make(chan reply, 1)
 	go func() { got <- s.fetch(fmt.Sprintf("v0.m3u8?_HLS_msn=%d", open)) }()
 	p := s.bridge.packager(s.stream)
-	require.Eventually(t, func() bool { return p.waits.blocked() == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return p.waits.blocked() == 1 }, 30*time.Second, time.Millisecond)
 	s.sfu.Remove("cam")
 	require.Contains(t, (<-got).body, "#EXT-X-ENDLIST")
 	require.Equal(t, http.StatusNotFound, s.fetch("v0.m3u8").StatusCode)
@@ -274,7 +274,7 @@ func TestRemovedStreamEnds(t *testing.T) {
 		s.bridge.mu.RLock()
 		defer s.bridge.mu.RUnlock()
 		return len(s.bridge.packagers) == 0 && len(s.bridge.pasts) == 0
-	}, 5*time.Second, time.Millisecond)
+	}, 30*time.Second, time.Millisecond)
 }
 
 // Packaging ends when nobody asks any longer, though the source goes on; a later request finds larger numbers.

@@ -183,7 +183,7 @@ func TestKilledChildIsReplaced(t *testing.T) {
 	require.NoError(t, err)
 	require.Greater(t, after.PTS, before.PTS)
 	release()
-	require.Eventually(t, func() bool { return len(children(t)) == 0 }, 5*time.Second, 10*time.Millisecond, "no process is left, not even a dead one")
+	require.Eventually(t, func() bool { return len(children(t)) == 0 }, 30*time.Second, 10*time.Millisecond, "no process is left, not even a dead one")
 	cancel()
 	<-playing
 }
@@ -205,7 +205,7 @@ func TestNeedsShareAChild(t *testing.T) {
 	_, err := a.Ring().ReadFrom(a.Ring().Next()).Next(ctx)
 	require.NoError(t, err)
 	releaseB()
-	require.Eventually(t, func() bool { return len(children(t)) == 0 }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(children(t)) == 0 }, 30*time.Second, 10*time.Millisecond)
 	cancel()
 	<-playing
 }

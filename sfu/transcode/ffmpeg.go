@@ -28,6 +28,10 @@ type FFmpeg struct {
 // ErrNoFFmpeg is what everything here fails with when the program is not there.
 var ErrNoFFmpeg = errors.New("FFmpeg is not installed here (apt-get install ffmpeg), so nothing can be converted and there are no pictures of streams")
 
+// askTime is for a program that hangs. A machine that has just been started and is busy with all its services needs ten seconds and more to load
+// FFmpeg's libraries, and what was not found then is not looked for again.
+const askTime = 30 * time.Second
+
 // Find looks for ffmpeg in PATH once and asks what it can do. It always returns a value: without the program, Err says so.
 func Find(ctx context.Context) *FFmpeg {
 	f := &FFmpeg{}
@@ -37,7 +41,7 @@ func Find(ctx context.Context) *FFmpeg {
 		return f
 	}
 	f.path = path
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	if err := f.ask(ctx); err != nil {
 		f.missing = fmt.Errorf("FFmpeg at %s does not run: %w", path, err)

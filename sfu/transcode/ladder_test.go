@@ -56,7 +56,7 @@ func TestLadder(t *testing.T) {
 		}
 	}
 	release()
-	require.Eventually(t, func() bool { return len(children(t)) == 0 }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(children(t)) == 0 }, 30*time.Second, 10*time.Millisecond)
 	require.Equal(t, []*sfu.Layer{source}, r.stream.Track(media.Video).Layers())
 }
 
