@@ -1,5 +1,7 @@
 vcl 4.1;
 
+import std;
+
 # Varnish 7 in front of a Watershed node: any number of viewers, one fetch an object.
 #
 #   varnishd -a :80 -f /etc/varnish/watershed.vcl -s malloc,1g
@@ -8,8 +10,9 @@ vcl 4.1;
 # the origin holds until its part is there; when it answers, all are answered. Varnish compresses and unpacks by itself, adds Age, and
 # keeps objects as long as the node's Cache-Control says.
 #
-# It is for public streams. Varnish without extra modules cannot check the signature of a path token (/t/{token}/hls/...), so those requests
-# go through to the node, each by itself: put the Worker (web/worker) or a Watershed shield before a crowd that needs tokens.
+# Streams that need a path token (/t/{token}/hls/...) are cached once, whatever token asks. Varnish without extra modules cannot check a signature, so
+# it asks the node whether a token may read a stream, and believes the answer for ten seconds: a token that was revoked may still get what is here for so
+# long, one that has expired may not. The node is asked once in that time for each token in use. What was fetched for a token is never given to who has none.
 
 backend origin {
     .host = "127.0.0.1";
@@ -20,15 +23,28 @@ backend origin {
 }
 
 sub vcl_recv {
+    if (req.restarts == 0) {
+        unset req.http.X-Wanted; # what a token is for, while the node is asked whether it may
+        unset req.http.X-May;    # it may
+    }
     if (req.method != "GET" && req.method != "HEAD") {
         return (pass);
     }
-    # Tokens and other people's cookies; HTTP-FLV and the growing segments of DASH have no end that a cache could wait for;
+    # Other people's permissions; HTTP-FLV and the growing segments of DASH have no end that a cache could wait for;
     # recordings are addressed by time, so hardly anything is asked for twice.
-    if (req.http.Authorization || req.url ~ "^/(t|flv|dash)/" || req.url ~ "[?&](from|to)=") {
+    if (req.http.Authorization || req.url ~ "^(/t/[^/]*)?/(flv|dash)/" || req.url ~ "[?&](from|to)=") {
         return (pass);
     }
-    if (req.url !~ "^/hls/") {
+    if (req.url ~ "^/t/" && !req.http.X-May) {
+        if (req.url !~ "^/t/[^/]+/hls/[^/]+/" || std.integer(regsub(req.url, "^/t/v1\.[^./]+\.([0-9]+)\..*$", "\1"), 0) <= std.time2integer(now, 0)) {
+            return (pass); # no token, or one that has expired: the node says so
+        }
+        set req.http.X-Wanted = req.url;
+        set req.url = regsub(req.url, "^(/t/[^/]+/hls/[^/]+/).*$", "\1index.m3u8");
+        unset req.http.Cookie;
+        return (hash);
+    }
+    if (req.url !~ "^(/t/[^/]+)?/hls/") {
         return (synth(404));
     }
     unset req.http.Cookie;
@@ -52,7 +68,13 @@ sub vcl_recv {
 }
 
 sub vcl_hash {
-    hash_data(req.url); # whatever name the viewer knows us by
+    if (req.http.X-Wanted) {
+        hash_data("may " + req.url);
+    } else if (req.http.X-May) {
+        hash_data("t" + regsub(req.url, "^/t/[^/]+", ""));
+    } else {
+        hash_data(req.url); # whatever name the viewer knows us by
+    }
     return (lookup);
 }
 
@@ -60,6 +82,15 @@ sub vcl_backend_response {
     # A stale playlist shows an edge that is no longer live, and everything else never changes: nothing is served after its time.
     set beresp.grace = 0s;
     set beresp.keep = 0s;
+    if (bereq.http.X-Wanted) {
+        if (beresp.status == 200) {
+            set beresp.ttl = 10s;
+        } else {
+            set beresp.uncacheable = true;
+            set beresp.ttl = 1s;
+        }
+        return (deliver);
+    }
     if (beresp.status >= 500) {
         # "Not ready" is for everyone who waits, and for half a second: without this the next two minutes of requests would
         # go to the origin one by one, as for an object that cannot be cached.
@@ -78,6 +109,12 @@ sub vcl_backend_error {
 }
 
 sub vcl_deliver {
+    if (req.http.X-Wanted && resp.status == 200) {
+        set req.url = req.http.X-Wanted;
+        unset req.http.X-Wanted;
+        set req.http.X-May = "1";
+        return (restart);
+    }
     unset resp.http.Via;
     unset resp.http.X-Varnish;
     if (obj.hits > 0) {

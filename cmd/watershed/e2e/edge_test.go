@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -63,4 +65,71 @@ func watchHLS(t *testing.T, url string, origin *Node, viewers int) *loadtest.HLS
 	require.Zero(t, r.Errors, r.Error)
 	require.NotEmpty(t, r.FetchesPerObject())
 	return r
+}
+
+// A stream that needs a token is cached once for all tokens, and given to nobody without one. What the node withdrew is not served for longer than the ten
+// seconds that a cache believes in a token.
+func TestCachesHonourPathTokens(t *testing.T) {
+	n := closedNode(t)
+	play := func(jwt string) string {
+		var made struct{ URLs map[string]string }
+		require.Equal(t, http.StatusOK, n.send(t, "POST", "/api/v1/streams/cam0/play", jwt, "", &made))
+		return strings.TrimSuffix(made.URLs["hls"], "index.m3u8")
+	}
+	revoked := n.token(t, "--role", "viewer", "--stream", "cam0")
+	dying := play(revoked)
+	var tokens []string
+	for range 4 {
+		tokens = append(tokens, play(n.token(t, "--role", "viewer", "--stream", "cam0")))
+	}
+	list := fetch(t, n.URL+dying+"v0.m3u8") // starts packaging, and waits for it
+	init := "init0.mp4"
+	for line := range strings.Lines(list) {
+		if _, uri, ok := strings.Cut(line, `#EXT-X-MAP:URI="`); ok {
+			init, _, _ = strings.Cut(uri, `"`)
+		}
+	}
+	status := func(url string) int {
+		res, err := http.Get(url)
+		require.NoError(t, err)
+		res.Body.Close()
+		return res.StatusCode
+	}
+	edges := map[string]*Edge{}
+	for _, name := range Edges {
+		e := startEdge(t, name, n)
+		edges[name] = e
+		before := n.requests(t, "init")
+		for _, token := range append(tokens, dying) {
+			require.Equal(t, http.StatusOK, status(e.URL+token+init), name)
+			require.Equal(t, http.StatusOK, status(e.URL+token+"v0.m3u8"), name)
+		}
+		require.EqualValues(t, 1, n.requests(t, "init")-before, "%s fetches once for all tokens", name)
+		short := play(n.token(t, "--role", "viewer", "--stream", "cam0", "--ttl", "2s"))
+		require.Equal(t, http.StatusOK, status(e.URL+short+init), name)
+		eventually(t, name+" refuses a token that has expired", func() bool { return status(e.URL+short+init) == http.StatusUnauthorized })
+		for path, want := range map[string]int{
+			"/hls/cam0/" + init: 401, "/hls/cam0/v0.m3u8": 401, "/t//hls/cam0/" + init: 401, "/t/x/hls/cam0/" + init: 401, "/hls/cam0/" + init + "?x": 401,
+			strings.Replace(tokens[0], "/t/v1.", "/t/v1.k", 1) + init: 401, strings.Replace(tokens[0], "cam0", "other", 1) + init: 403,
+		} {
+			require.Equal(t, want, status(e.URL+path), "%s %s", name, path)
+		}
+	}
+	var me struct{ JTI string }
+	require.NoError(t, json.Unmarshal(payload(t, revoked), &me))
+	require.Equal(t, http.StatusNoContent, n.ask(t, "DELETE", "/api/v1/tokens/"+me.JTI, n.token(t, "--role", "admin")))
+	for name, e := range edges {
+		eventually(t, name+" refuses a token that was revoked", func() bool { return status(e.URL+dying+init) == http.StatusUnauthorized })
+		require.Equal(t, http.StatusOK, status(e.URL+tokens[0]+init), name)
+	}
+}
+
+// requests of a kind that the node has had.
+func (n *Node) requests(t *testing.T, kind string) (count int) {
+	t.Helper()
+	_, after, found := strings.Cut(fetch(t, "http://"+n.Listening["metrics"]+"/metrics"), `watershed_hls_requests_total{kind="`+kind+`"} `)
+	require.True(t, found)
+	_, err := fmt.Sscan(after, &count)
+	require.NoError(t, err)
+	return count
 }
