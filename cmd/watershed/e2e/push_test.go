@@ -25,17 +25,27 @@ import (
 	"watershed/cmd/watershed/config"
 )
 
-// ffmpeg publishes the numbered pictures of a clip, and a tone, until the test ends.
+// ffmpeg publishes the numbered pictures of a clip over and over, and a tone, until the test ends.
 func ffmpeg(t *testing.T, audio string, output ...string) *exec.Cmd {
+	t.Helper()
+	args := []string{
+		"-hide_banner", "-loglevel", "warning", "-nostdin",
+		"-re", "-stream_loop", "-1", "-i", clip(t), "-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
+		"-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", audio, "-ac", "2",
+	}
+	return background(t, "ffmpeg", "ffmpeg", append(args, output...)...)
+}
+
+// clip is a file that FFmpeg can wind back: it begins anew with a file of pictures only where that has an index.
+func clip(t *testing.T) string {
 	t.Helper()
 	root, err := Root()
 	require.NoError(t, err)
-	args := []string{
-		"-hide_banner", "-loglevel", "warning", "-nostdin",
-		"-re", "-stream_loop", "-1", "-fflags", "+genpts", "-r", "25", "-i", filepath.Join(root, "cmd/watershed/camera/clips/lake.h264"),
-		"-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", audio, "-ac", "2",
-	}
-	return background(t, "ffmpeg", "ffmpeg", append(args, output...)...)
+	file := filepath.Join(t.TempDir(), "lake.mp4")
+	out, err := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-nostdin", "-fflags", "+genpts", "-r", "25",
+		"-i", filepath.Join(root, "cmd/watershed/camera/clips/lake.h264"), "-c", "copy", file).CombinedOutput()
+	require.NoError(t, err, "%s (this test needs FFmpeg: apt-get install ffmpeg)", out)
+	return file
 }
 
 // requirePlayed opens a stream in Chromium: pictures come, each can be read.
