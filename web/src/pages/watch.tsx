@@ -16,7 +16,7 @@ import { socket } from '../ui/session';
 
 const name = decodeURIComponent(location.pathname.split('/')[2] ?? '');
 const stream = signal<Stream | null>(null);
-const player = document.querySelector('watershed-player')! as HTMLElement & { status?: { state: string; reason?: string } };
+const player = document.querySelector('watershed-player')! as HTMLElement & { status?: { state: string; reason?: string }; press(e: KeyboardEvent): boolean };
 const title = document.querySelector('h1')?.textContent ?? name;
 const chat = new Chat(socket, name);
 
@@ -61,6 +61,11 @@ fillIn('.bar', <Bar />);
 fillIn('.about', <About />);
 fillIn('aside', <ChatPanel chat={chat} />);
 document.querySelector('aside')!.ariaBusy = 'false';
+
+/** Keys that nothing on the page has taken are the player's, but those that scroll. */
+addEventListener('keydown', (e) => {
+  if (e.target === document.body && !/^Arrow(Up|Down)$/.test(e.key) && player.press(e)) e.preventDefault();
+});
 
 socket.on('watching', (f) => f.streams.forEach((s: Stream) => s.name === name && learn(s)));
 socket.on('stream', (f) => f.stream.name === name && learn(f.stream));

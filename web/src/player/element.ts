@@ -2,15 +2,22 @@
  * `<watershed-player stream="river-1">`: plays a stream in one `<video>`, muted at first, by WebRTC, else LL-HLS, else HLS.
  *
  * Attributes: `stream`; `server`, the origin to play from (this page's if absent); `via`, to insist on webrtc, llhls or hls;
- * `token`; `lang`; `controls="none"` for the bare picture; `fit="cover"`. Set `status` to what the page knows of the stream's
- * state. The event `change` (detail: View) tells every change. The video is a child of the element, so that pages and
- * tools reach it; the controls are in a shadow root.
+ * `token`; `lang`; `controls="none"` for the bare picture; `fit="cover"`. Where a stream is recorded there is a time line, by the
+ * wall clock; `seek(ms since 1970)` and `live()` are its methods. A `<track kind="captions" src="….vtt" srclang="en">` inside gives captions; with
+ * `data-start="2026-11-20T10:00:00Z"` its times count from that moment. Style them by `::part(captions)`. Set `status` to what the page
+ * knows of the stream's state. The event `change` (detail: View) tells every change. The video is a child of the element, so that pages and
+ * tools reach it; the controls are in a shadow root. Keys are listed when `?` is pressed.
  */
+import { Captions } from './captions';
 import { Engine, type StreamStatus, type View } from './engine';
 import { Face } from './face';
 import type { EarlyHls, LoadHls } from './hls';
+import { press, type KeyActions } from './keys';
 import { ways, type Via } from './ladder';
 import type { Opening } from './offer';
+import { keepPref, pref } from './prefs';
+import { Thumbs } from './thumbs';
+import type { Target } from './transport';
 import { wordsFor, type Say } from './words';
 
 /** What the surroundings give: the pages and foreign sites differ in it. */
@@ -36,7 +43,20 @@ function elementFor(around: Surroundings) {
     #face: Face | undefined;
     #video: HTMLVideoElement | undefined;
     #wanted: Via | null = null;
+    #captions: Captions | undefined;
+    #thumbs: Thumbs | undefined;
     #poster = '';
+    #keys: KeyActions = {
+      toggle: () => this.#toggle(),
+      mute: () => this.#mute(),
+      fullscreen: () => this.#fullscreen(),
+      captions: () => this.#caption(),
+      live: () => this.live(),
+      nudge: (ms) => !this.#bare && (this.#face?.nudge(ms) ?? false),
+      volume: (by) => this.#louder(by),
+      help: () => void (this.#bare || this.#face?.help()),
+      escape: () => this.#face?.escape() ?? false,
+    };
     #abort: AbortController | undefined;
 
     connectedCallback(): void {
@@ -44,6 +64,9 @@ function elementFor(around: Surroundings) {
       this.#face ??= this.#dress();
       this.#abort = new AbortController();
       const { signal } = this.#abort;
+      const face = this.#face;
+      this.#captions = new Captions(this, this.#video!, face.captions, () => this.#engine?.date() ?? Date.now(), () => this.#captions && face.caption(this.#captions.all));
+      face.caption(this.#captions.all);
       addEventListener('pagehide', () => this.#engine?.stop(), { signal });
       addEventListener('pageshow', (e) => e.persisted && this.#start(), { signal });
       addEventListener('online', () => this.#engine?.view.state === 'error' && this.#engine.retry(), { signal });
@@ -55,17 +78,23 @@ function elementFor(around: Surroundings) {
 
     disconnectedCallback(): void {
       this.#abort?.abort();
-      this.#engine?.stop();
+      this.#stop();
+      this.#captions?.close();
+      this.#captions = undefined;
+      this.#face?.rest();
       this.#engine = null;
-      if (this.#poster) URL.revokeObjectURL(this.#poster);
     }
 
     attributeChangedCallback(name: string, old: string | null, value: string | null): void {
       if (!this.#engine || old === value) return;
       if (name === 'lang') return this.#face?.speak(this.#words());
       if (name === 'via') return this.choose(viaOf(value));
-      this.#engine.stop();
+      this.#stop();
       this.#start();
+    }
+
+    get #bare(): boolean {
+      return this.getAttribute('controls') === 'none';
     }
 
     /** What the page knows of the stream: {state, reason}. */
@@ -83,12 +112,27 @@ function elementFor(around: Surroundings) {
       this.#engine?.choose(via);
     }
 
+    /** Goes to a recorded moment, ms since 1970, or the next one after a hole. */
+    seek(at: number): void {
+      this.#engine?.seek(at);
+    }
+
+    /** Back to what happens now. */
+    live(): void {
+      this.#engine?.live();
+    }
+
+    /** Does what a key stands for, for a page that hands on what nobody else has taken. True if it stands for something. */
+    press(e: KeyboardEvent): boolean {
+      return press(e, this.#keys);
+    }
+
     #dress(): Face {
       const video = (this.#video = this.querySelector('video') ?? this.appendChild(document.createElement('video')));
       video.muted = video.autoplay = video.playsInline = true;
       video.setAttribute('muted', '');
       video.disableRemotePlayback = true;
-      if (!this.hasAttribute('tabindex') && this.getAttribute('controls') !== 'none') this.tabIndex = 0;
+      if (!this.hasAttribute('tabindex') && !this.#bare) this.tabIndex = 0;
       const face = new Face(this.attachShadow({ mode: 'open' }), video, this.#words(), {
         toggle: () => this.#toggle(),
         mute: () => this.#mute(),
@@ -97,10 +141,21 @@ function elementFor(around: Surroundings) {
         retry: () => this.#engine?.retry(),
         choose: (via) => this.choose(via),
         pick: (layer) => this.#engine?.pick(layer),
+        save: (low) => (keepPref('low', low), this.#engine?.save(low)),
+        listen: (soundOnly) => {
+          if (soundOnly && video.muted) this.#mute();
+          this.#engine?.listen(soundOnly);
+        },
+        speed: (rate) => this.#engine?.speed(rate),
+        caption: (index) => this.#captions?.show(index),
+        captions: () => void this.#caption(),
         learn: () => void this.#engine?.learn(),
+        seek: (at) => this.seek(at),
+        live: () => this.live(),
+        picture: (at, show) => this.#thumbs?.want(at, show),
       });
       video.addEventListener('volumechange', () => face.sound());
-      this.addEventListener('keydown', (e) => this.#key(e));
+      this.addEventListener('keydown', (e) => this.press(e) && e.preventDefault());
       this.addEventListener('dblclick', (e) => e.target === video && this.#fullscreen());
       return face;
     }
@@ -115,10 +170,14 @@ function elementFor(around: Surroundings) {
       const face = this.#face;
       const server = (this.getAttribute('server') ?? around.server()).replace(/\/$/, '');
       const token = this.getAttribute('token') ?? around.token();
+      const target: Target = { server, stream, token };
       this.#showPoster(`${server}/api/v1/streams/${stream}/snapshot`, token);
+      this.#thumbs = new Thumbs(target);
       this.#engine = new Engine({
         video: this.#video,
-        target: { server, stream, token },
+        target,
+        timeline: !this.#bare,
+        low: pref('low', saving()),
         wanted: this.#wanted,
         loadHls: around.loadHls,
         early: adopt(this.#wanted === 'llhls' || this.#wanted === 'hls' ? `${server}/${this.#wanted}/${stream}` : `${server}/whep/${stream}`),
@@ -129,6 +188,13 @@ function elementFor(around: Surroundings) {
         },
       });
       this.#engine.start();
+    }
+
+    #stop(): void {
+      this.#engine?.stop();
+      this.#thumbs?.close();
+      if (this.#poster) URL.revokeObjectURL(this.#poster);
+      this.#poster = '';
     }
 
     /** A picture that needs a token is fetched with it; others the browser loads by itself. */
@@ -173,19 +239,25 @@ function elementFor(around: Surroundings) {
       else video.webkitEnterFullscreen?.(); // iPhone: only the video itself can fill the screen
     }
 
-    #key(e: KeyboardEvent): void {
-      if (e.ctrlKey || e.metaKey || e.altKey) return;
-      const onButton = (e.composedPath()[0] as HTMLElement).localName === 'button';
-      const keys: Record<string, () => boolean | void> = {
-        ' ': () => !onButton && this.#toggle(),
-        'm': () => this.#mute(),
-        'f': () => this.#fullscreen(),
-        'escape': () => this.#face!.escape(),
-      };
-      const key = keys[e.key.toLowerCase()];
-      if (key && key() !== false) e.preventDefault();
+    #caption(): boolean {
+      const face = this.#face!;
+      if (!this.#captions?.toggle(this.#words().lang)) return false;
+      face.toast(this.#words()(this.#captions.all.shown < 0 ? 'captions.off' : 'captions.on'));
+      return true;
+    }
+
+    #louder(by: number): void {
+      const video = this.#video!;
+      video.volume = Math.min(1, Math.max(0, (video.muted ? 0 : video.volume) + by));
+      video.muted = video.volume === 0;
+      this.#face?.toast(this.#words()('volume', { n: Math.round(video.volume * 100) }));
     }
   };
+}
+
+/** The browser was told to save data. */
+function saving(): boolean {
+  return (navigator as { connection?: { saveData?: boolean } }).connection?.saveData ?? false;
 }
 
 /** What the page's head has begun already, if it is for this address; it can be had once. */

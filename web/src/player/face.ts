@@ -1,52 +1,70 @@
 /** What the player shows over the picture: controls, words, menu. It knows what to show from a View and says what was pressed. */
+import type { Captioning, MenuActions } from './menu';
 import type { View } from './engine';
 import { icon } from './icons';
-import { ways, type Via } from './ladder';
+import { helpOf } from './keys';
+import type { Via } from './ladder';
+import { delay, Menu } from './menu';
+import { Scrub, scrubHTML, type ScrubActions } from './scrub';
 import { style } from './style';
-import { reasonWords, type Say } from './words';
+import { clockOf, reasonWords, type Say } from './words';
 import { span } from '../i18n/words';
 
-export interface Actions {
+export interface Actions extends Omit<MenuActions, 'help'>, ScrubActions {
   toggle(): void;
   mute(): void;
   fullscreen(): void;
   pip(): void;
   retry(): void;
-  choose(via: Via | null): void;
-  pick(layer: string | null): void;
-  /** the menu was opened */
-  learn(): void;
+  captions(): void;
 }
 
 const html = `
 <slot></slot>
 <canvas class="still" hidden></canvas>
 <div class="box" part="box">
+  <div class="ears" hidden></div>
+  <div class="captions" part="captions" hidden></div>
   <div class="spin" hidden></div>
   <button class="big" hidden></button>
   <div class="say" role="status" hidden><p></p><small></small><button data-do="retry"></button></div>
   <button class="unmute" hidden></button>
   <div class="note" role="status" hidden><span></span><div class="row"><button data-do="back"></button><button data-do="dismiss"></button></div></div>
+  <div class="toast" role="status"></div>
   <div class="shade"></div>
-  <div class="bar">
-    <button data-do="toggle"></button><button data-do="mute"></button>
-    <i class="dot"></i><span class="state"></span>
-    <span class="space"></span>
-    <button class="chip" data-do="menu" aria-haspopup="menu" aria-expanded="false"><b></b><span class="quality wide"></span><span class="delay"></span></button>
-    <button data-do="pip" class="wide"></button><button data-do="fullscreen"></button>
+  <div class="controls">
+    ${scrubHTML}
+    <div class="bar">
+      <button data-do="toggle"></button><button data-do="earlier" class="dvr"></button><button data-do="later" class="dvr wide"></button><button data-do="mute"></button>
+      <button data-do="live" class="live"><i class="dot"></i><span class="state"></span></button><span class="when"></span>
+      <span class="space"></span>
+      <button class="chip" data-do="menu" aria-haspopup="dialog" aria-expanded="false"><b></b><span class="quality wide"></span><span class="delay"></span></button>
+      <button data-do="captions" hidden></button><button data-do="pip" class="wide"></button><button data-do="fullscreen"></button>
+    </div>
   </div>
-  <div class="menu" role="menu" hidden></div>
+  <div class="menu" role="dialog" hidden></div>
+  <div class="help" role="dialog" tabindex="-1" hidden></div>
 </div>`;
 
+/** ms that a word about a key stays. */
+const toastStays = 1200;
+/** ms of rest after which the controls leave a picture that plays. */
+const restful = 2800;
+
 export class Face {
+  readonly captions: HTMLElement;
   #root: ShadowRoot;
   #video: HTMLVideoElement;
   #say: Say;
   #actions: Actions;
+  #menu: Menu;
+  #scrub: Scrub;
   #view: View | undefined;
   #wanted: Via | null = null;
+  #captioning: Captioning = { tracks: [], shown: -1 };
   #dismissed: View['fell'];
   #idle: ReturnType<typeof setTimeout> | undefined;
+  #toast: ReturnType<typeof setTimeout> | undefined;
 
   constructor(root: ShadowRoot, video: HTMLVideoElement, say: Say, actions: Actions) {
     this.#root = root;
@@ -57,9 +75,11 @@ export class Face {
     sheet.replaceSync(style);
     root.adoptedStyleSheets = [sheet];
     root.innerHTML = html;
+    this.captions = this.#find('.captions');
+    this.#menu = new Menu(this.#find('.menu'), this.#find('[data-do=menu]'), say, { ...actions, help: () => this.help() });
+    this.#scrub = new Scrub(this.#find('.scrub'), say, actions);
     this.#label();
     root.addEventListener('click', (e) => this.#clicked(e as MouseEvent));
-    this.#find('.menu').addEventListener('keydown', (e) => this.#walk(e));
     root.addEventListener('pointermove', () => this.#wake());
     root.addEventListener('focusin', () => this.#wake());
   }
@@ -67,10 +87,20 @@ export class Face {
   /** Says everything in another language from now on. */
   speak(say: Say): void {
     this.#say = say;
-    this.#find('.menu').replaceChildren();
+    this.#menu.speak(say);
+    this.#scrub.speak(say);
     this.#label();
     this.full(document.fullscreenElement === this.#root.host);
+    if (!this.#find('.help').hidden) this.#find('.help').replaceChildren(...helpOf(say));
     if (this.#view) this.render(this.#view, this.#wanted);
+  }
+
+  /** Nothing runs on in a face that was taken off the page. */
+  rest(): void {
+    clearTimeout(this.#idle);
+    clearTimeout(this.#toast);
+    this.#menu.close();
+    this.#scrub.close();
   }
 
   #find<T extends HTMLElement = HTMLElement>(selector: string): T {
@@ -81,13 +111,18 @@ export class Face {
   #label(): void {
     const t = this.#say;
     this.#find('.unmute').innerHTML = `${icon('muted')}<span>${t('tap-unmute')}</span>`;
+    this.#find('.ears').innerHTML = `${icon('ears')}<p>${t('sound-only')}</p>`;
     this.#find('.big').innerHTML = icon('play');
     this.#find('.big').ariaLabel = t('play');
     this.#find('.say button').textContent = t('retry');
     this.#find('[data-do=dismiss]').textContent = t('close');
+    this.#find('.menu').ariaLabel = this.#find('[data-do=menu]').ariaLabel = t('settings');
+    this.#find('.help').ariaLabel = t('keys');
     this.#button('pip', 'pip', t('pip'));
+    this.#button('earlier', 'earlier', t('earlier'));
+    this.#button('later', 'later', t('later'));
     this.#find('[data-do=pip]').hidden = !document.pictureInPictureEnabled;
-    this.#find('[data-do=menu]').ariaLabel = t('settings');
+    this.#captionButton();
     this.sound();
     this.full(false);
   }
@@ -121,20 +156,36 @@ export class Face {
     this.#button('fullscreen', on ? 'unfull' : 'full', this.#say(on ? 'fullscreen-exit' : 'fullscreen'));
   }
 
+  /** What captions there are, and which are shown. */
+  caption(c: Captioning): void {
+    this.#captioning = c;
+    this.#captionButton();
+    if (this.#view && this.#menu.open) this.#menu.render(this.#view, this.#wanted, c);
+  }
+
+  #captionButton(): void {
+    const b = this.#find('[data-do=captions]');
+    b.hidden = !this.#captioning.tracks.length;
+    this.#button('captions', 'captions', this.#say('captions'));
+    b.ariaPressed = String(this.#captioning.shown >= 0);
+  }
+
   /** @param wanted what the visitor chose in the menu */
   render(view: View, wanted: Via | null): void {
     const playing = view.state === 'playing';
     this.#view = view;
     this.#wanted = wanted;
     if (playing) this.#find('.still').hidden = true;
-    this.#find('.spin').hidden = !(view.state === 'connecting' && !view.played);
+    this.#find('.ears').hidden = !view.soundOnly;
+    this.#find('.spin').hidden = !(view.state === 'connecting' && (!view.played || view.past !== undefined));
     this.#find('.big').hidden = view.state !== 'paused';
     this.#button('toggle', view.state === 'paused' ? 'play' : 'pause', this.#say(view.state === 'paused' ? 'play' : 'pause'));
-    this.#find('.unmute').hidden = !(playing && this.#video.muted && this.#hasSound());
+    this.#find('.unmute').hidden = !(playing && this.#video.muted && (view.sound || this.#hasSound()));
     this.#words(view);
     this.#note(view);
     this.#line(view);
-    if (!this.#find('.menu').hidden) this.#menu();
+    this.#scrub.render(view.history, view.past);
+    if (this.#menu.open) this.#menu.render(view, wanted, this.#captioning);
     if (!playing) this.#wake();
   }
 
@@ -150,7 +201,7 @@ export class Face {
     const t = this.#say;
     let head = '';
     let more = '';
-    if (view.state === 'connecting' && view.played) head = t('reconnecting');
+    if (view.state === 'connecting' && view.played && view.past === undefined) head = t('reconnecting');
     if (view.state === 'waiting') {
       head = t('waiting');
       more = reasonWords(t, view.stream?.reason ?? '');
@@ -176,93 +227,75 @@ export class Face {
     note.hidden = !fell || fell === this.#dismissed;
     if (!fell || note.hidden) return;
     const t = this.#say;
+    const back = this.#find('[data-do=back]');
+    back.hidden = fell.from === 'past';
+    if (fell.from === 'past') return put(note.querySelector('span')!, t('fell.past'));
     put(note.querySelector('span')!, t('fell', { via: t(`via.${view.via}`), why: t(`fell.${fell.because as 'media'}`) }));
-    put(this.#find('[data-do=back]'), t('fell.back', { via: t(`via.${fell.from}`) }));
+    put(back, t('fell.back', { via: t(`via.${fell.from}`) }));
   }
 
-  /** The line in the bar: state, path, quality, delay. */
+  /** The line in the bar: state, time, path, quality, delay. */
   #line(view: View): void {
     const t = this.#say;
     const f = view.figures;
     const playing = view.state === 'playing';
-    this.#find('.dot').classList.toggle('off', !playing);
-    put(this.#find('.state'), playing ? t('state.live') : view.state === 'paused' ? t('paused') : '');
-    put(this.#find('.chip b'), t(`via.${view.via}`));
-    put(this.#find('.quality'), f.height ? `${f.height}p` : '');
-    put(this.#find('.delay'), playing && f.latency !== undefined ? delay(f.latency) : '');
+    const past = view.past !== undefined;
+    const live = this.#find<HTMLButtonElement>('.live');
+    live.disabled = !past && !(view.history && view.state === 'paused');
+    live.title = live.disabled ? '' : t('to-live');
+    this.#find('.dot').classList.toggle('off', !playing || past);
+    put(this.#find('.state'), playing || view.history ? t('state.live') : view.state === 'paused' ? t('paused') : '');
+    put(this.#find('.when'), past ? clockOf(t, view.past!) : '');
+    for (const b of this.#root.querySelectorAll<HTMLElement>('.dvr')) b.hidden = !view.history;
+    put(this.#find('.chip b'), past ? t('via.past') : t(`via.${view.via}`));
+    put(this.#find('.quality'), f.height && !view.soundOnly ? `${f.height}p` : '');
+    put(this.#find('.delay'), past ? '' : playing && f.latency !== undefined ? delay(f.latency) : '');
+    this.#find('.delay').hidden = past;
   }
 
-  #menu(): void {
-    const t = this.#say;
-    const menu = this.#find('.menu');
-    const f = this.#view?.figures ?? {};
-    const choices = [null, ...ways].map((w) => {
-      const name = w ? t(`via.${w}`) : t('via.auto');
-      const hint = w ? t(`via.${w}.hint`) : '';
-      return `<button role="menuitemradio" aria-checked="${this.#wanted === w}" data-via="${w ?? ''}"><span>${name}</span><small>${hint}</small></button>`;
-    });
-    const rows: [string, string][] = [
-      [t('delay'), f.latency !== undefined ? delay(f.latency) : '–'],
-      [t('quality'), f.height ? `${f.width} × ${f.height}${f.fps ? ` · ${f.fps}/s` : ''}` : '–'],
-      [t('rate'), f.bitrate ? `${(f.bitrate / 1e6).toFixed(1)} Mb/s${f.codec ? ` · ${f.codec}` : ''}` : '–'],
-    ];
-    if (f.loss !== undefined) rows.push([t('loss'), `${(f.loss * 100).toFixed(1)} %`]);
-    if (!menu.childElementCount) menu.innerHTML = `<h2>${t('via')}</h2><div class="ways"></div><h2 class="layers">${t('quality')}</h2><div class="layers"></div><dl></dl>`;
-    const list = menu.querySelector<HTMLElement>('.ways')!;
-    if (list.dataset.wanted !== String(this.#wanted)) {
-      list.dataset.wanted = String(this.#wanted);
-      list.innerHTML = choices.join('');
-    }
-    this.#layers(menu);
-    const dl = menu.querySelector('dl')!;
-    dl.replaceChildren(...rows.flatMap(([k, v]) => [word('dt', k), word('dd', v)]));
+  /** Says shortly what a key has done. */
+  toast(text: string): void {
+    const e = this.#find('.toast');
+    put(e, text);
+    e.classList.add('on');
+    clearTimeout(this.#toast);
+    this.#toast = setTimeout(() => e.classList.remove('on'), toastStays);
   }
 
-  /** The encodings, where there are several. Labels come from a stream's owner: they are text, never markup. */
-  #layers(menu: HTMLElement): void {
-    const { choices = [], layer = null } = this.#view ?? {};
-    for (const e of menu.querySelectorAll<HTMLElement>('.layers')) e.hidden = choices.length < 2;
-    const list = menu.querySelector<HTMLElement>('div.layers')!;
-    const now = JSON.stringify([choices, layer]);
-    if (list.dataset.now === now) return;
-    list.dataset.now = now;
-    const all = [{ id: '', text: this.#say('layer.auto') }, ...choices.map((c) => ({ id: c.id, text: c.height ? `${c.height}p` : c.id }))];
-    list.replaceChildren(...all.map(({ id, text }) => {
-      const b = document.createElement('button');
-      b.setAttribute('role', 'menuitemradio');
-      b.ariaChecked = String(id === (layer ?? ''));
-      b.dataset.layer = id;
-      b.textContent = text;
-      return b;
-    }));
+  /** Goes some ms forth or back in time; false where there is no past. */
+  nudge(ms: number): boolean {
+    this.#wake();
+    return this.#scrub.nudge(ms);
   }
 
-  #toggleMenu(open = this.#find('.menu').hidden): void {
-    const menu = this.#find('.menu');
-    menu.hidden = !open;
-    this.#find('[data-do=menu]').ariaExpanded = String(open);
-    if (!open) return;
-    this.#actions.learn();
-    this.#menu();
-    menu.querySelector<HTMLElement>('[aria-checked=true]')?.focus();
+  /** Opens or closes the list of keys. */
+  help(): void {
+    const help = this.#find('.help');
+    help.hidden = !help.hidden;
+    if (help.hidden) return (this.#root.host as HTMLElement).focus({ preventScroll: true });
+    help.replaceChildren(...helpOf(this.#say), this.#closer());
+    help.focus({ preventScroll: true });
+  }
+
+  #closer(): HTMLElement {
+    const b = document.createElement('button');
+    b.innerHTML = icon('close');
+    b.dataset.do = 'help';
+    b.ariaLabel = b.title = this.#say('close');
+    return b;
   }
 
   #clicked(e: MouseEvent): void {
     const target = e.target as HTMLElement;
     const button = target.closest?.('button');
+    if (target.closest?.('.menu')) return;
     if (!button) {
-      if (!this.#find('.menu').hidden) return this.#toggleMenu(false);
-      if (target.closest('.say, .note, .menu, .bar')) return;
-      this.#wake();
-      return;
+      this.#menu.toggle(false);
+      if (!target.closest?.('.help')) this.#find('.help').hidden = true;
+      return this.#wake();
     }
     if (button.classList.contains('unmute')) return this.#actions.mute();
     if (button.classList.contains('big')) return this.#actions.toggle();
-    if (button.dataset.via !== undefined) {
-      this.#toggleMenu(false);
-      return this.#actions.choose((button.dataset.via || null) as Via | null);
-    }
-    if (button.dataset.layer !== undefined) return this.#actions.pick(button.dataset.layer || null);
     this.#act(button.dataset.do ?? '');
   }
 
@@ -273,7 +306,14 @@ export class Face {
       case 'fullscreen': return this.#actions.fullscreen();
       case 'pip': return this.#actions.pip();
       case 'retry': return this.#actions.retry();
-      case 'menu': return this.#toggleMenu();
+      case 'captions': return this.#actions.captions();
+      case 'live': return this.#actions.live();
+      case 'earlier': return void this.nudge(-10_000);
+      case 'later': return void this.nudge(10_000);
+      case 'help': return this.help();
+      case 'menu':
+        if (this.#view) this.#menu.render(this.#view, this.#wanted, this.#captioning);
+        return this.#menu.toggle();
       case 'back': return this.#actions.choose(null);
       case 'dismiss':
         this.#dismissed = this.#view?.fell;
@@ -281,20 +321,11 @@ export class Face {
     }
   }
 
-  /** Arrows walk through the menu. */
-  #walk(e: KeyboardEvent): void {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[e.key];
-    if (!step) return;
-    e.preventDefault();
-    const items = [...this.#find('.menu').querySelectorAll<HTMLElement>('button')].filter((b) => b.offsetParent);
-    const at = items.indexOf(this.#root.activeElement as HTMLElement);
-    items[(at + step + items.length) % items.length]?.focus();
-  }
-
-  /** Escape closes the menu; true if there was one. */
+  /** Escape closes what lies over the picture; true if there was something. */
   escape(): boolean {
-    if (this.#find('.menu').hidden) return false;
-    this.#toggleMenu(false);
+    if (!this.#find('.help').hidden) return this.help(), true;
+    if (!this.#menu.open) return false;
+    this.#menu.toggle(false);
     this.#find('[data-do=menu]').focus();
     return true;
   }
@@ -305,21 +336,10 @@ export class Face {
     box.classList.remove('idle');
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => {
-      const busy = !this.#find('.menu').hidden || this.#root.activeElement?.matches(':focus-visible');
+      const busy = this.#menu.open || this.#scrub.busy || this.#root.activeElement?.matches(':focus-visible');
       if (this.#view?.state === 'playing' && !busy) box.classList.add('idle');
-    }, 2800);
+    }, restful);
   }
-}
-
-/** Below a second in ms, rounded to 5 so that it does not flicker; above in seconds. */
-function delay(ms: number): string {
-  return ms < 1000 ? `${Math.max(5, Math.round(ms / 5) * 5)} ms` : `${(ms / 1000).toFixed(1)} s`;
-}
-
-function word(tag: 'dt' | 'dd', text: string): HTMLElement {
-  const e = document.createElement(tag);
-  e.textContent = text;
-  return e;
 }
 
 /** Writes only what changed: screen readers speak a status again whenever its text is set. */

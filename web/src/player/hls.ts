@@ -2,9 +2,10 @@
 import type Hls from 'hls.js';
 import type { ErrorData } from 'hls.js';
 import { playlist } from './address';
+import { beginAt, listFrom, placeOf } from './dvr';
 import type { open, Playing } from './hlsjs';
 import { failureOf, type Failure } from './ladder';
-import type { Figures, Listener, Target, Transport, Want } from './transport';
+import type { Figures, Listener, Plan, Target, Transport, Want } from './transport';
 
 /** Where hls.js comes from: the pages' own chunk, or on foreign pages a module of the server. */
 export type LoadHls = () => Promise<{ Hls: typeof Hls; open: typeof open }>;
@@ -24,32 +25,44 @@ export class HLS implements Transport {
   #at = performance.now();
   #frames = 0;
   #recovered = false;
+  #begun = false;
+  #plan: Plan;
+  #minted: boolean;
   #pace: ReturnType<typeof setInterval> | undefined;
   #onError = () => this.#fail('media');
 
-  constructor(via: 'llhls' | 'hls', video: HTMLVideoElement, target: Target, listener: Listener, load: LoadHls, early?: EarlyHls) {
+  constructor(via: 'llhls' | 'hls', video: HTMLVideoElement, target: Target, listener: Listener, load: LoadHls, plan: Plan, early?: EarlyHls) {
     this.via = via;
     this.#video = video;
     this.#listener = listener;
+    this.#plan = plan;
+    this.#minted = target.token !== null;
+    if (video.srcObject) video.srcObject = null; // pictures of another way that still come would be taken for this one's
     this.#start(target, load, early).catch((e) => this.#fail('network', String(e?.message ?? e)));
   }
 
   async #start(target: Target, load: LoadHls, early?: EarlyHls): Promise<void> {
     const begun = await early?.playing.catch(() => undefined);
     if (begun) return this.#follow((await load()).Hls, begun);
-    const [url, module] = await Promise.all([playlist(target), 'MediaSource' in window || 'ManagedMediaSource' in window ? load() : undefined]);
+    const { from } = this.#plan;
+    const [live, module] = await Promise.all([playlist(target), 'MediaSource' in window || 'ManagedMediaSource' in window ? load() : undefined]);
     if (this.#closed) return;
-    if (typeof url !== 'string') return this.#fail(url.failure, undefined, url.retryAfter);
-    if (module?.Hls.isSupported()) return this.#follow(module.Hls, module.open(this.via === 'llhls', this.#video, url));
+    if (typeof live !== 'string') return this.#fail(live.failure, undefined, live.retryAfter);
+    const url = from === null ? live : listFrom(live, from);
+    const special = { small: this.#plan.low, edit: from === null ? undefined : (text: string) => beginAt(text, from) };
+    if (module?.Hls.isSupported()) return this.#follow(module.Hls, module.open(this.via === 'llhls', this.#video, url, undefined, special));
     if (this.#video.canPlayType('application/vnd.apple.mpegurl')) return this.#native(url);
     this.#fail('unsupported');
   }
 
   #native(url: string): void {
-    this.#video.srcObject = null;
     this.#video.src = url;
     this.#video.addEventListener('error', this.#onError);
-    this.#video.addEventListener('loadedmetadata', () => this.#listener.connected(), { once: true });
+    this.#video.addEventListener('loadedmetadata', () => {
+      if (this.#closed) return;
+      this.#listener.connected();
+      if (this.#plan.from !== null) this.seek(this.#plan.from);
+    }, { once: true });
     this.#video.play().catch(() => undefined);
   }
 
@@ -57,12 +70,9 @@ export class HLS implements Transport {
     const { hls } = playing;
     if (this.#closed) return hls.destroy();
     this.#hls = hls;
-    const parsed = () => {
-      this.#listener.connected();
-      this.#listener.choices?.(hls.levels.map((l, i) => ({ id: String(i), height: l.height })));
-    };
-    if (hls.levels.length) parsed();
-    hls.on(H.Events.MANIFEST_PARSED, parsed);
+    if (hls.levels.length) this.#parsed(hls);
+    hls.on(H.Events.MANIFEST_PARSED, () => this.#parsed(hls));
+    hls.once(H.Events.FRAG_BUFFERED, () => (this.#begun = true));
     const failed = (data: ErrorData) => {
       if (!data.fatal) return;
       if (data.type === H.ErrorTypes.MEDIA_ERROR && !this.#recovered) {
@@ -71,11 +81,25 @@ export class HLS implements Transport {
       }
       const status = data.response?.code ?? 0;
       const why: Failure = data.type === H.ErrorTypes.NETWORK_ERROR ? (status >= 400 ? failureOf(status) : 'network') : 'media';
-      this.#fail(why, data.details);
+      // An address with a token of its own is good for some hours: whoever opens anew gets another.
+      this.#fail(why === 'denied' && this.#minted && this.#begun ? 'broken' : why, data.details);
     };
     hls.on(H.Events.ERROR, (_, data) => failed(data));
     if (playing.failed) return failed(playing.failed);
-    if (this.via === 'llhls') this.#pace = setInterval(() => this.#catchUp(hls), 200);
+    if (this.#plan.from === null) this.#pace = setInterval(() => this.#catchUp(hls), 200);
+  }
+
+  #parsed(hls: Hls): void {
+    const sound = hls.audioTracks[0]?.url;
+    if (sound && this.#plan.soundOnly) {
+      this.#plan.soundOnly = false; // it is the whole list now
+      return hls.loadSource(sound);
+    }
+    this.#listener.connected();
+    if (sound) this.#listener.sound?.();
+    const pictures = hls.levels.filter((l) => l.height);
+    this.#listener.choices?.(pictures.map((l) => ({ id: String(hls.levels.indexOf(l)), height: l.height })));
+    if (this.#plan.low) hls.autoLevelCapping = 0;
   }
 
   /** More than a second behind, as after a start in the middle of a long segment, one leap is less noticed than a long haste. */
@@ -83,10 +107,10 @@ export class HLS implements Transport {
     const v = this.#video;
     const behind = hls.latency - (hls.targetLatency ?? Infinity);
     const last = v.buffered.length - 1;
-    if (behind > 1 && !v.seeking && v.readyState > 2 && v.buffered.end(last) - v.currentTime > 0.6) {
+    if (this.via === 'llhls' && behind > 1 && !v.seeking && v.readyState > 2 && v.buffered.end(last) - v.currentTime > 0.6) {
       v.currentTime = Math.min(v.currentTime + behind, v.buffered.end(last) - 0.4);
     }
-    v.playbackRate = chase(hls, v);
+    v.playbackRate = chase(hls, v, this.via === 'llhls' ? 0.06 : 1);
   }
 
   #fail(why: Failure, text?: string, retry?: number): void {
@@ -105,18 +129,38 @@ export class HLS implements Transport {
       width: this.#video.videoWidth,
       height: this.#video.videoHeight,
       fps: Math.round((frames - this.#frames) / seconds),
+      date: this.#date(),
       progress: this.#video.currentTime,
       bitrate: level?.bitrate,
-      codec: level?.videoCodec?.replace(/\..*/, ''),
+      codec: (level?.videoCodec ?? level?.audioCodec)?.replace(/\..*/, ''),
     };
     this.#at = now;
     this.#frames = frames;
     return f;
   }
 
+  #date(): number | undefined {
+    return this.#hls ? this.#hls.playingDate?.getTime() : nativeDate(this.#video);
+  }
+
+  seek(at: number): boolean {
+    const v = this.#video;
+    const place = this.#hls ? placeOf(this.#hls.latestLevelDetails?.fragments ?? [], at) : nativePlace(v, at);
+    if (this.#plan.from === null || place === undefined) return false;
+    v.currentTime = place;
+    v.play().catch(() => undefined);
+    return true;
+  }
+
+  speed(rate: number): void {
+    if (this.#plan.from !== null) this.#video.playbackRate = rate;
+  }
+
   /** The size is hls.js's own business, by capLevelToPlayerSize. */
-  want({ layer }: Want): void {
-    if (this.#hls) this.#hls.nextLevel = layer === null ? -1 : Number(layer);
+  want({ layer, low }: Want): void {
+    if (!this.#hls) return;
+    this.#hls.autoLevelCapping = low ? 0 : -1;
+    this.#hls.nextLevel = layer === null ? -1 : Number(layer);
   }
 
   close(): void {
@@ -130,20 +174,39 @@ export class HLS implements Transport {
 }
 
 /**
- * The speed that brings a low-latency viewer back to where the playlist's hold-back wants them: after the start, or a stall, they
+ * The speed that brings a viewer back to where the playlist's hold-back wants them: after the start, or a stall, they
  * are up to a segment behind. Heard, more than 8 % sounds wrong; unheard, a quarter passes unnoticed. Nothing is gained
  * from less than 0.2 s in the buffer but another stall.
+ * @param least seconds behind that are worth it: with parts little, with whole segments it would never rest
  */
-export function chase(hls: Pick<Hls, 'latency' | 'targetLatency'>, video: Pick<HTMLVideoElement, 'buffered' | 'currentTime' | 'muted'>): number {
+export function chase(hls: Pick<Hls, 'latency' | 'targetLatency'>, video: Pick<HTMLVideoElement, 'buffered' | 'currentTime' | 'muted'>, least = 0.06): number {
   const behind = hls.latency - (hls.targetLatency ?? Infinity);
   const last = video.buffered.length - 1;
   const ahead = last < 0 ? 0 : video.buffered.end(last) - video.currentTime;
-  if (behind < 0.06 || ahead < 0.2) return 1;
+  if (behind < least || ahead < 0.2) return 1;
   return 1 + Math.min(video.muted ? 0.25 : 0.08, behind / 2);
 }
 
-/** Only Safari tells the date of its playlist's start. */
+/** ms since 1970 of the media's zero: only Safari tells. */
+function nativeZero(video: HTMLVideoElement): number | undefined {
+  const zero = (video as HTMLVideoElement & { getStartDate?(): Date }).getStartDate?.().getTime();
+  return zero && zero > 0 ? zero : undefined;
+}
+
+function nativeDate(video: HTMLVideoElement): number | undefined {
+  const zero = nativeZero(video);
+  return zero && zero + video.currentTime * 1000;
+}
+
 function nativeLatency(video: HTMLVideoElement): number | undefined {
-  const start = (video as HTMLVideoElement & { getStartDate?(): Date }).getStartDate?.().getTime();
-  return start && start > 0 ? Math.round(Date.now() - start - video.currentTime * 1000) : undefined;
+  const date = nativeDate(video);
+  return date && Math.round(Date.now() - date);
+}
+
+/** Where a moment is in what the browser can seek to; undefined if it is not in it. */
+function nativePlace(video: HTMLVideoElement, at: number): number | undefined {
+  const zero = nativeZero(video);
+  const place = zero && (at - zero) / 1000;
+  const { seekable } = video;
+  return place && seekable.length && place >= seekable.start(0) && place <= seekable.end(seekable.length - 1) ? place : undefined;
 }

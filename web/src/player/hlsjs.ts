@@ -11,10 +11,20 @@ export interface Playing {
   failed?: ErrorData;
 }
 
+/** What is not as usual. */
+export interface Special {
+  /** begins with the smallest encoding */
+  small?: boolean;
+  /** changes the first media playlist, so that it is begun elsewhere */
+  edit?(playlist: string): string;
+}
+
 /** Plays a playlist into a video. What was fetched ahead is not fetched again. */
-export function open(low: boolean, video: HTMLVideoElement, url: string, ahead?: Ahead): Playing {
+export function open(low: boolean, video: HTMLVideoElement, url: string, ahead?: Ahead, { small, edit }: Special = {}): Playing {
   const hls = new Hls({
     ...(ahead && { loader: loaderWith(ahead) }),
+    ...(edit && { pLoader: loaderThat(edit) }),
+    ...(small && { startLevel: 0 }),
     lowLatencyMode: low,
     maxLiveSyncPlaybackRate: 1, // `chase` does it: hls.js only starts with more than a second buffered, which low latency never has
     capLevelToPlayerSize: true,
@@ -32,7 +42,7 @@ export function open(low: boolean, video: HTMLVideoElement, url: string, ahead?:
   hls.on(Hls.Events.MANIFEST_PARSED, () => void video.play().catch(() => undefined));
   // The first picture that is there is shown. hls.js would load the segment up to the live edge first, and its own leap there follows anyway.
   hls.on(Hls.Events.BUFFER_APPENDED, function first() {
-    if (!video.buffered.length) return;
+    if (!video.buffered.length || edit) return;
     hls.off(Hls.Events.BUFFER_APPENDED, first);
     if (video.currentTime < video.buffered.start(0)) video.currentTime = video.buffered.start(0) + 0.001;
   });
@@ -82,4 +92,24 @@ function loaderWith(ahead: Ahead): HlsConfig['loader'] {
       return this.#age ?? super.getCacheAge();
     }
   };
+}
+
+/** A loader of playlists that edits the first media playlist. */
+function loaderThat(edit: (playlist: string) => string): HlsConfig['pLoader'] {
+  const Base = Hls.DefaultConfig.loader as new (config: HlsConfig) => XhrLoader;
+  let edited = false;
+  return class extends Base {
+    override load(context: LoaderContext, config: LoaderConfiguration, callbacks: LoaderCallbacks<LoaderContext>): void {
+      super.load(context, config, {
+        ...callbacks,
+        onSuccess: (response, ...more) => {
+          if (!edited && typeof response.data === 'string' && response.data.includes('#EXTINF')) {
+            edited = true;
+            response.data = edit(response.data);
+          }
+          callbacks.onSuccess(response, ...more);
+        },
+      });
+    }
+  } as HlsConfig['pLoader'];
 }

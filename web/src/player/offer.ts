@@ -11,12 +11,12 @@ export interface Opening {
   answer: Promise<Response>;
 }
 
-/** Sends an offer for one video and one audio. `url` is the WHEP endpoint; it must be absolute or relative to the page. With relays, media goes through one of them. */
-export function open(url: string, token?: string | null, relays?: RTCIceServer[]): Opening {
+/** Sends an offer for one video and one audio, or for less. `url` is the WHEP endpoint; it must be absolute or relative to the page. With relays, media goes through one of them. */
+export function open(url: string, token?: string | null, relays?: RTCIceServer[], kinds = ['video', 'audio']): Opening {
   const pc = new RTCPeerConnection(relays && { iceServers: relays, iceTransportPolicy: 'relay' });
   const media = new MediaStream();
   pc.ontrack = (e) => media.addTrack(e.track);
-  for (const kind of ['video', 'audio']) {
+  for (const kind of kinds) {
     // 0 asks for the least delay the jitter allows; the browser raises it by itself when it must.
     const receiver = pc.addTransceiver(kind, { direction: 'recvonly' }).receiver as RTCRtpReceiver & { jitterBufferTarget?: number };
     receiver.jitterBufferTarget = 0;

@@ -13,6 +13,8 @@ export interface Figures {
   /** part of the packets that were lost in the last second, 0..1 */
   loss?: number;
   codec?: string;
+  /** of the picture that is shown: ms since 1970 by the server's clock, where the way of playing knows it */
+  date?: number;
   /** grows while media is played; it only counts in comparison with itself */
   progress?: number;
 }
@@ -33,6 +35,17 @@ export interface Want {
   height: number;
   /** nobody looks just now */
   hidden: boolean;
+  /** the smallest encoding, whatever the path could carry: data costs money here */
+  low: boolean;
+}
+
+/** What is opened. */
+export interface Plan {
+  /** ms since 1970 of the recorded moment to begin at; null is live */
+  from: number | null;
+  /** no picture: only the sound is fetched */
+  soundOnly: boolean;
+  low: boolean;
 }
 
 /** One running way of playing into one video element. */
@@ -40,6 +53,10 @@ export interface Transport {
   readonly via: Via;
   figures(): Promise<Figures>;
   want(want: Want): void;
+  /** Goes to a recorded moment; false if it must be opened anew for that. */
+  seek?(at: number): boolean;
+  /** Plays recorded pictures faster or slower. */
+  speed?(rate: number): void;
   /** Ends it, also at the server. The video keeps its last picture where it can. */
   close(): void;
 }
@@ -51,6 +68,8 @@ export interface Listener {
   connected(): void;
   /** What can be chosen, if that is known. */
   choices?(all: Choice[]): void;
+  /** There is sound that can be had without the picture. */
+  sound?(): void;
 }
 
 /** Where and as whom to play. */

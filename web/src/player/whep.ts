@@ -1,7 +1,7 @@
 /** Plays by WHEP: draft-ietf-wish-whep. One session; who wants another after a failure opens another. */
 import { failureOf } from './ladder';
 import { open, type Opening } from './offer';
-import type { Figures, Listener, Target, Transport, Want } from './transport';
+import type { Figures, Listener, Plan, Target, Transport, Want } from './transport';
 
 /** ms until the path must be open once the server has answered: ICE and DTLS take two round trips, with one lost packet each below 2 s. */
 const openWithin = 4000;
@@ -14,6 +14,7 @@ export class WHEP implements Transport {
   #video: HTMLVideoElement;
   #listener: Listener;
   #token: string | null;
+  #kinds: string[] | undefined;
   #session: string | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
@@ -21,13 +22,15 @@ export class WHEP implements Transport {
   /** TURN servers that the answer named, until they have been tried. */
   #relays: RTCIceServer[] = [];
   #last: RTCInboundRtpStreamStats | undefined;
+  #lastSound: RTCInboundRtpStreamStats | undefined;
 
   /** @param early an offer that is already on its way */
-  constructor(video: HTMLVideoElement, target: Target, listener: Listener, early?: Opening) {
+  constructor(video: HTMLVideoElement, target: Target, listener: Listener, plan: Plan, early?: Opening) {
     this.#listener = listener;
     this.#token = target.token;
     this.#video = video;
-    this.#opening = early ?? open(`${target.server}/whep/${target.stream}`, target.token);
+    if (plan.soundOnly) this.#kinds = ['audio'];
+    this.#opening = early ?? open(`${target.server}/whep/${target.stream}`, target.token, undefined, this.#kinds);
     this.#follow();
   }
 
@@ -46,7 +49,7 @@ export class WHEP implements Transport {
     const { url, pc } = this.#opening;
     void this.#delete();
     pc.close();
-    this.#opening = open(url, this.#token, relays);
+    this.#opening = open(url, this.#token, relays, this.#kinds);
     this.#follow();
   }
 
@@ -110,19 +113,29 @@ export class WHEP implements Transport {
       if (s.type === 'candidate-pair' && s.nominated && s.currentRoundTripTime) rtt = s.currentRoundTripTime;
       if (s.type === 'codec') codecs.set(s.id, s.mimeType);
     }
+    if (audio && !video?.packetsReceived) return this.#heard(audio, codecs);
     if (!video) return {};
-    if (!video.packetsReceived && audio) return { progress: audio.packetsReceived };
     const figures = since(video, this.#last, rtt);
     figures.codec = codecs.get(video.codecId ?? '')?.replace('video/', '');
     this.#last = video;
     return figures;
   }
 
+  /** Where there is sound only. */
+  #heard(audio: RTCInboundRtpStreamStats, codecs: Map<string, string>): Figures {
+    const last = this.#lastSound;
+    this.#lastSound = audio;
+    const seconds = last ? (audio.timestamp - last.timestamp) / 1000 : 0;
+    const bits = (Number(audio.bytesReceived ?? 0) - Number(last?.bytesReceived ?? 0)) * 8;
+    return { progress: audio.packetsReceived, bitrate: seconds > 0 ? Math.round(bits / seconds) : undefined, codec: codecs.get(audio.codecId ?? '')?.replace('audio/', '') };
+  }
+
   /** Told to the server in the manner of WHEP's layer extension. It needs the session, which the first word of a running player has. */
   want(want: Want): void {
-    if (!this.#session) return;
+    if (!this.#session || this.#kinds) return;
     const headers: Record<string, string> = { 'Content-Type': 'application/json', ...this.#auth() };
-    fetch(`${this.#session}/layer`, { method: 'POST', headers, body: JSON.stringify({ ...want, layer: want.layer ?? '' }) }).catch(() => undefined);
+    const body = JSON.stringify({ layer: want.layer ?? '', height: want.low ? 1 : want.height, hidden: want.hidden });
+    fetch(`${this.#session}/layer`, { method: 'POST', headers, body }).catch(() => undefined);
   }
 
   #auth(): Record<string, string> {
