@@ -90,7 +90,7 @@ export class HLS implements Transport {
   }
 
   #parsed(hls: Hls): void {
-    const sound = hls.audioTracks[0]?.url;
+    const sound = hls.allAudioTracks[0]?.url;
     if (sound && this.#plan.soundOnly) {
       this.#plan.soundOnly = false; // it is the whole list now
       return hls.loadSource(sound);
