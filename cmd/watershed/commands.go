@@ -127,7 +127,7 @@ Ctrl-C ends it; nothing is kept.
 type cameraCmd struct {
 	N       int    `short:"n" default:"1" help:"Cameras, cam0 to camN-1."`
 	Listen  string `default:":18554" help:"RTSP address."`
-	Clip    string `help:"Clip that all show: river (720p, 2 Mb/s), coast, lake, bframes (360p). The first three in turn if left out."`
+	Clip    string `help:"Clip that all show: river (720p, 2 Mb/s), heavy (large keyframes), coast, lake, bframes (360p). The first three in turn if left out."`
 	Audio   string `default:"none" help:"Sound of all, or of each in turn with commas: opus, aac, pcmu, none. It ticks at every whole second of the picture's counter."`
 	Control string `help:"HTTP address for faults on demand: GET / lists, PUT /cam0 {\"stop\":true}."`
 }

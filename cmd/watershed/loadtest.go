@@ -46,6 +46,7 @@ type loadtestWhepCmd struct {
 	Duration time.Duration `short:"d" default:"20s" help:"Time measured after all have joined."`
 	Loss     float64       `help:"Fraction of datagrams that the tester drops, both ways."`
 	Delay    time.Duration `help:"Delay of what viewers send."`
+	Habit    string        `enum:"proper,deaf,flood" default:"proper" help:"What they do amiss: deaf ones stop reading, a flood asks for repeats and pictures as fast as it can."`
 	Token    string        `env:"WATERSHED_TOKEN" help:"Bearer token for streams that are not public."`
 	PID      int           `name:"pid" help:"Process id of the server, to measure its CPU and memory."`
 	Metrics  string        `default:"http://127.0.0.1:9600/metrics" help:"The server's metrics, for its GSO hit rate."`
@@ -53,7 +54,7 @@ type loadtestWhepCmd struct {
 
 func (c *loadtestWhepCmd) Run(ctx context.Context) error {
 	load := loadtest.WHEP{
-		URLs: c.URLs, Viewers: c.Viewers, Rate: c.Rate, Duration: c.Duration, Loss: c.Loss, Delay: c.Delay,
+		URLs: c.URLs, Viewers: c.Viewers, Rate: c.Rate, Duration: c.Duration, Loss: c.Loss, Delay: c.Delay, Habit: loadtest.Habit(c.Habit),
 		Token: c.Token, PID: c.PID, Metrics: c.Metrics, Progress: os.Stderr,
 	}
 	r, err := load.Run(ctx)

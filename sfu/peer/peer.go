@@ -65,6 +65,8 @@ type Peer struct {
 	remote remote
 	ssrc   uint32
 	done   chan struct{} // closed when the reader has ended
+	end    chan struct{} // closed when the peer closes
+	deaf   atomic.Bool
 	err    error         // why, after done
 	gone   chan struct{} // closed when the server said close_notify
 
@@ -99,7 +101,7 @@ func Dial(ctx context.Context, cfg Config) (*Peer, error) {
 		}
 		cfg.Certificate = c
 	}
-	p := &Peer{cfg: cfg, Joined: time.Now(), ssrc: rand.Uint32(), done: make(chan struct{}), gone: make(chan struct{})}
+	p := &Peer{cfg: cfg, Joined: time.Now(), ssrc: rand.Uint32(), done: make(chan struct{}), end: make(chan struct{}), gone: make(chan struct{})}
 	offer, local := p.offer()
 	answer, err := cfg.Exchange(ctx, offer)
 	if err != nil {
@@ -276,14 +278,22 @@ func (p *Peer) read() {
 			d := rest[:min(segment, len(rest))]
 			rest = rest[len(d):]
 			if p.cfg.Loss > 0 && rand.Float64() < p.cfg.Loss {
+				p.drop(d)
 				continue
 			}
 			p.receive(d, now)
 		}
+		if p.deaf.Load() {
+			<-p.end
+		}
 	}
 }
 
+// StopReading leaves in the socket's buffer all that comes from now on, as a program that hangs; reports and consent go on.
+func (p *Peer) StopReading() { p.deaf.Store(true) }
+
 func (p *Peer) close() {
+	close(p.end)
 	if p.dtls != nil {
 		p.dtls.Close()
 		<-p.gone
@@ -299,14 +309,16 @@ func (p *Peer) consent() {
 	}
 }
 
-func (p *Peer) send(d []byte) {
+// send reports whether the datagram was not lost by the path that this socket plays.
+func (p *Peer) send(d []byte) bool {
 	if p.cfg.Loss > 0 && rand.Float64() < p.cfg.Loss {
-		return
+		return false
 	}
 	if p.cfg.Delay > 0 {
 		d = bytes.Clone(d)
 		time.AfterFunc(p.cfg.Delay, func() { p.conn.Write(d) })
-		return
+		return true
 	}
 	p.conn.Write(d)
+	return true
 }

@@ -3,6 +3,7 @@ package peer
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,7 @@ type Track struct {
 	Bytes      uint64
 	Frames     uint64        // markers
 	Missing    atomic.Uint64 // numbers that never came, so far
+	Ignored    atomic.Uint64 // of them, those that a NACK asked for which was not lost, and nothing was sent: no fault of the path
 	NACKs      atomic.Uint64 // packets asked for again
 	First      time.Time
 	LastFrame  time.Time
@@ -40,16 +42,26 @@ type Track struct {
 	lost      map[uint64]*loss
 	lastSR    uint32
 	lastSRAt  time.Time
+
+	// For receiver reports: what the reader has counted, and how far the last report was.
+	expected, received         atomic.Uint64
+	lastExpected, lastReceived uint64
 }
 
 // loss is a packet that is missing.
 type loss struct {
-	asked int
-	last  time.Time
+	asked    int
+	first    time.Time // asked for
+	last     time.Time
+	through  time.Time // first time that the path did not lose the NACK
+	answered bool      // by a repeat that the path lost
 }
 
 // giveUp after so long: a player would have shown the next picture.
 const giveUp = time.Second
+
+// slow is how much longer than the path an answer may take before it counts as none.
+const slow = 300 * time.Millisecond
 
 func parseHeader(d []byte) Header {
 	return Header{
@@ -134,16 +146,19 @@ func (t *Track) arrived(pkt *Packet) {
 		t.started, t.First = true, pkt.Arrival
 		t.highest = 1<<32 | uint64(h.Seq) // room below for reordering
 		t.lost = map[uint64]*loss{}
+		t.expected.Add(1)
 	}
 	n := t.highest + uint64(int64(int16(h.Seq-uint16(t.highest))))
 	for m := t.highest + 1; m < n; m++ {
 		t.lost[m] = &loss{}
 	}
 	if n > t.highest {
+		t.expected.Add(n - t.highest)
 		t.highest = n
 	} else {
 		delete(t.lost, n)
 	}
+	t.received.Add(1)
 	t.Packets++
 	t.Bytes += uint64(pkt.Size)
 	if h.Marker {
@@ -159,40 +174,77 @@ func (t *Track) arrived(pkt *Packet) {
 }
 
 func (t *Track) repeated(pkt *Packet) {
-	if len(pkt.Plain) < 14 || !t.started {
-		return
-	}
-	original := binary.BigEndian.Uint16(pkt.Plain[12:])
-	n := t.highest + uint64(int64(int16(original-uint16(t.highest))))
-	if _, ok := t.lost[n]; ok {
+	if n, ok := t.original(pkt.Plain); ok {
 		delete(t.lost, n)
 		t.Repeated.Add(1)
 	}
 }
 
-// chase asks for what is missing, again after a while, and gives up in the end.
-func (t *Track) chase(now time.Time) {
-	var ask []uint16
-	for n, l := range t.lost {
-		switch {
-		case l.asked > 0 && now.Sub(l.last) > giveUp:
-			delete(t.lost, n)
-			t.Missing.Add(1)
-		case t.peer.cfg.NoNACK:
-			if l.asked == 0 {
-				l.asked, l.last = 1, now
+// original finds the missing packet that a decrypted retransmission repeats (RFC 4588 section 4).
+func (t *Track) original(plain []byte) (n uint64, ok bool) {
+	if len(plain) < 14 || !t.started {
+		return 0, false
+	}
+	seq := binary.BigEndian.Uint16(plain[12:])
+	n = t.highest + uint64(int64(int16(seq-uint16(t.highest))))
+	_, ok = t.lost[n]
+	return n, ok
+}
+
+// drop notes what the path loses: a repeat that never arrives was an answer all the same.
+func (p *Peer) drop(d []byte) {
+	if len(d) < 12 || d[0] < 128 || d[0] > 191 || !p.keyed.Load() {
+		return
+	}
+	for _, t := range p.Tracks {
+		if t.rtx == 0 || t.rtx != parseHeader(d).SSRC {
+			continue
+		}
+		if plain, err := p.in.DecryptRTP(nil, d, nil); err == nil {
+			if n, ok := t.original(plain); ok {
+				t.lost[n].answered = true
 			}
-		case l.asked == 0 || l.asked < 10 && now.Sub(l.last) > 2*t.peer.cfg.Delay+20*time.Millisecond:
-			if l.asked == 0 {
-				l.last = now
-			}
-			l.asked++
-			ask = append(ask, uint16(n))
 		}
 	}
-	if len(ask) > 0 {
-		t.NACKs.Add(uint64(len(ask)))
-		t.peer.sendRTCP(&rtcp.TransportLayerNack{SenderSSRC: t.peer.ssrc, MediaSSRC: t.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(ask)})
+}
+
+// chase asks for what is missing, again after a round trip, and gives up in the end.
+func (t *Track) chase(now time.Time) {
+	var ask []uint16
+	var asked []*loss
+	for n, l := range t.lost {
+		switch {
+		case l.asked > 0 && now.Sub(l.first) > giveUp:
+			t.giveUp(n, now)
+		case l.asked == 0 || !t.peer.cfg.NoNACK && l.asked < 10 && now.Sub(l.last) > t.peer.cfg.Delay+20*time.Millisecond:
+			if l.asked == 0 {
+				l.first = now
+			}
+			l.asked, l.last = l.asked+1, now
+			ask, asked = append(ask, uint16(n)), append(asked, l)
+		}
+	}
+	if len(ask) == 0 || t.peer.cfg.NoNACK {
+		return
+	}
+	t.NACKs.Add(uint64(len(ask)))
+	slices.Sort(ask)
+	if !t.peer.sendRTCP(&rtcp.TransportLayerNack{SenderSSRC: t.peer.ssrc, MediaSSRC: t.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(ask)}) {
+		return
+	}
+	for _, l := range asked {
+		if l.through.IsZero() {
+			l.through = now
+		}
+	}
+}
+
+func (t *Track) giveUp(n uint64, now time.Time) {
+	l := t.lost[n]
+	delete(t.lost, n)
+	t.Missing.Add(1)
+	if !l.answered && !l.through.IsZero() && now.Sub(l.through) > t.peer.cfg.Delay+slow {
+		t.Ignored.Add(1)
 	}
 }
 
@@ -219,17 +271,15 @@ func (p *Peer) SendRTCP(packets ...rtcp.Packet) { p.sendRTCP(packets...) }
 // SSRC of the track's media.
 func (t *Track) SSRC() uint32 { return t.ssrc }
 
-func (p *Peer) sendRTCP(packets ...rtcp.Packet) {
+func (p *Peer) sendRTCP(packets ...rtcp.Packet) (sent bool) {
 	raw, err := rtcp.Marshal(packets)
 	if err != nil {
-		return
+		return false
 	}
 	p.mu.Lock()
 	sealed, err := p.out.EncryptRTCP(nil, raw, nil)
 	p.mu.Unlock()
-	if err == nil {
-		p.send(sealed)
-	}
+	return err == nil && p.send(sealed)
 }
 
 func (p *Peer) receiveRTCP(d []byte, now time.Time) {
@@ -257,7 +307,7 @@ func (p *Peer) receiveRTCP(d []byte, now time.Time) {
 	}
 }
 
-// sendReports runs beside Run's goroutine and reads counters without a lock: a report may be off by a packet.
+// sendReports runs beside the reader: a report may be off by a packet.
 func (p *Peer) sendReports() {
 	rr := &rtcp.ReceiverReport{SSRC: p.ssrc}
 	p.mu.Lock()
@@ -266,9 +316,20 @@ func (p *Peer) sendReports() {
 			continue
 		}
 		rr.Reports = append(rr.Reports, rtcp.ReceptionReport{
-			SSRC: t.ssrc, LastSenderReport: t.lastSR, Delay: uint32(time.Since(t.lastSRAt).Seconds() * 65536),
+			SSRC: t.ssrc, FractionLost: t.fractionLost(), LastSenderReport: t.lastSR, Delay: uint32(time.Since(t.lastSRAt).Seconds() * 65536),
 		})
 	}
 	p.mu.Unlock()
 	p.sendRTCP(rr)
+}
+
+// fractionLost since the last report, of 256 (RFC 3550 appendix A.3); what was repeated counts as lost, as browsers count it.
+func (t *Track) fractionLost() uint8 {
+	received, expected := t.received.Load(), t.expected.Load()
+	due, got := expected-t.lastExpected, received-t.lastReceived
+	t.lastExpected, t.lastReceived = expected, received
+	if due <= got {
+		return 0
+	}
+	return uint8(min(255, (due-got)*256/due))
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"syscall"
 	"time"
 
@@ -106,67 +105,21 @@ func ownCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// churn lets 300 watch while 100 a second come, ten times over, and looks at what the watchers lose and what the node keeps.
-func churn(b *bench) (err error) {
-	s, err := b.start(1, "river", nil)
+// keyframes is the crowd of fan-out with pictures that do not fit one send: each is timed by its last packet.
+func keyframes(b *bench) error {
+	s, err := b.start(1, "heavy", nil)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.end()) }()
-	url := s.node.URL + "/whep/cam0"
-	watchers := loadtest.WHEP{URLs: []string{url}, Viewers: 300, Rate: 100, Duration: 45 * time.Second, PID: s.node.PID()}
-	done := make(chan struct{})
-	var watched *loadtest.Result
-	var failed error
-	go func() {
-		defer close(done)
-		watched, failed = watchers.Run(b.ctx)
-	}()
-	time.Sleep(8 * time.Second) // until they have joined and settled
-	var first []float64
-	joined := 0
-	for range 3 {
-		come := loadtest.WHEP{URLs: []string{url}, Viewers: 300, Rate: 100, Duration: time.Second, PID: s.node.PID()}
-		r, err := come.Run(b.ctx)
-		if err != nil {
-			return err
-		}
-		first = append(first, r.FirstPacket.P95)
-		joined += r.Viewers
+	r, err := b.whepLoad(s, 1, 1000)
+	if err != nil {
+		return err
 	}
-	<-done
-	if failed != nil {
-		return failed
-	}
-	b.figure("100 joins a second, first packet p95", 150, slices.Max(first), "ms")
-	b.note("joined meanwhile", "%d", joined)
-	b.figure("300 who watch, lost for good", 0, float64(watched.Missing), "")
-	b.figure("300 who watch, transit p99", 10, watched.Transit.P99, "ms")
-	return b.rounds(s, url)
-}
-
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	return v[len(v)/2]
-}
-
-// rounds lets 300 viewers come and go ten times; what the node holds after the first five and after the last five must be about the same. A single
-// look says little: the ring alone holds between one GOP and two.
-func (b *bench) rounds(s *setup, url string) error {
-	var held []float64
-	for range 10 {
-		w := loadtest.WHEP{URLs: []string{url}, Viewers: 300, Rate: 300, Duration: time.Second, PID: s.node.PID()}
-		if _, err := w.Run(b.ctx); err != nil {
-			return err
-		}
-		time.Sleep(2 * time.Second) // sessions end
-		mib, err := s.node.Heap()
-		if err != nil {
-			return err
-		}
-		held = append(held, mib)
-	}
-	b.figure("10 rounds of 300, growth of live memory", 10, 100*(median(held[5:])/median(held[:5])-1), "%")
-	b.note("live memory after rounds", "%.1f MiB", held)
+	b.figure("1000 viewers, lost for good", .1, 100*r.Lost(), "%")
+	b.figure("1000 viewers, pictures missing", .1, 100*(1-float64(r.Frames)/float64(max(1, r.Expected))), "%")
+	b.figure("transit of each picture's last packet, p99", 30, r.Transit.P99, "ms")
+	b.note("the same, p50 / max", "%.1f / %.1f ms", r.Transit.P50, r.Transit.Max)
+	b.note("keyframes alone, p50 / p99", "%.1f / %.1f ms", r.Large.P50, r.Large.P99)
+	b.note("CPU of the node a packet", "%.2f µs, %d packets, tester %.2f cores", r.MicrosPerPacket(), r.Packets, r.TesterCPU/r.Seconds)
 	return nil
 }

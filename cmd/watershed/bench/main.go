@@ -33,6 +33,8 @@ var sections = []section{
 	{"llhls", "the same by LL-HLS, with parts of 150 ms and of 350 ms; the stream is watched already", llhls},
 	{"cameras", "50 cameras on one node, one viewer each", cameras},
 	{"fan-out", "one 720p25 camera, 2 Mb/s, on one node, many viewers", fanOut},
+	{"keyframes", "the same camera with keyframes of eight times a P-frame, 1,000 viewers", keyframes},
+	{"neighbours", "50 viewers, and one beside them on a bad path, or who behaves badly", neighbours},
 	{"hls", "the LL-HLS origin: 10,000 blocked requests, requests a second, 100 streams, and caches in front", hls},
 	{"churn", "viewers come and go while others watch", churn},
 }

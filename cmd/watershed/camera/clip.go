@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
+	"slices"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/format/rtph264"
 	"github.com/pion/rtp"
@@ -12,8 +13,12 @@ import (
 //go:embed clips/*.h264 clips/*.nut
 var clipFiles embed.FS
 
-// Clips by name: what a camera can show. "river" is 720p at 2 Mb/s, the others 360p; "bframes" has pictures out of order.
-var clipNames = []string{"river", "coast", "lake", "bframes"}
+// Clips by name: what a camera can show. "river" is 720p at 2 Mb/s, "heavy" the same with keyframes of eight times the size of other pictures;
+// the others are 360p; "bframes" has pictures out of order.
+var clipNames = []string{"river", "heavy", "coast", "lake", "bframes"}
+
+// heavier is how many times the size of the others the keyframes of the clip "heavy" have.
+const heavier = 8
 
 // Rate and length of every clip.
 const (
@@ -37,12 +42,20 @@ type frame struct {
 const maxPayload = 1400
 
 func loadClip(name string) (*clip, error) {
-	data, err := clipFiles.ReadFile("clips/" + name + ".h264")
+	file := name
+	if name == "heavy" {
+		file = "river"
+	}
+	data, err := clipFiles.ReadFile("clips/" + file + ".h264")
 	if err != nil {
 		return nil, fmt.Errorf("no clip %q: there are %v", name, clipNames)
 	}
 	c := &clip{}
 	n := 0
+	size := 0 // of keyframes
+	if name == "heavy" {
+		size = len(data) / Frames * heavier
+	}
 	var au [][]byte
 	flush := func() error {
 		if len(au) == 0 {
@@ -50,6 +63,9 @@ func loadClip(name string) (*clip, error) {
 		}
 		if n == Frames {
 			return fmt.Errorf("clip %s has more than %d pictures", name, Frames)
+		}
+		if c.frames[n].key {
+			au = stuff(au, size)
 		}
 		err := c.frames[n].cut(au)
 		n++
@@ -80,6 +96,28 @@ func loadClip(name string) (*clip, error) {
 	}
 	c.order(name == "bframes")
 	return c, nil
+}
+
+// stuff brings an access unit to a size with an SEI message of unregistered user data, which decoders leave alone (H.264 annex D.1.7).
+func stuff(au [][]byte, size int) [][]byte {
+	missing := size
+	for _, nal := range au {
+		missing -= len(nal)
+	}
+	if missing < 64 {
+		return au
+	}
+	sei := []byte{6, 5}
+	left := missing * 254 / 255 // the length itself is written as a sum of bytes
+	for n := left; ; n -= 255 {
+		sei = append(sei, byte(min(n, 255)))
+		if n < 255 {
+			break
+		}
+	}
+	sei = append(sei, bytes.Repeat([]byte("watershed stuffs"), left/16+1)[:left]...)
+	last := len(au) - 1 // the slice; parameter sets come first
+	return slices.Insert(slices.Clone(au), last, append(sei, 0x80))
 }
 
 func (f *frame) cut(au [][]byte) error {

@@ -119,8 +119,14 @@ func (r *Result) Print(out io.Writer) {
 		clock = "above each viewer's own fastest: a constant delay is not seen"
 	}
 	row("transit, last packet", "p50 %.1f  p95 %.1f  p99 %.1f  max %.1f ms (%s)", r.Transit.P50, r.Transit.P95, r.Transit.P99, r.Transit.Max, clock)
+	if r.Large.Max > 0 {
+		row("the same, keyframes alone", "p50 %.1f  p95 %.1f  p99 %.1f  max %.1f ms", r.Large.P50, r.Large.P95, r.Large.P99, r.Large.Max)
+	}
 	row("packets", "%d in %.1f s, %.0f/s, %.1f Mb/s", r.Packets, r.Seconds, float64(r.Packets)/r.Seconds, float64(r.Bytes)*8e-6/r.Seconds)
-	row("lost for good", "%d (%.4f %%), repeated %d, authentication failed %d", r.Missing, 100*r.Lost(), r.Repeated, r.Rejected)
+	row("lost for good", "%d (%.4f %%), of them asked for and ignored %d, repeated %d, authentication failed %d", r.Missing, 100*r.Lost(), r.Ignored, r.Repeated, r.Rejected)
+	if r.Floods > 0 {
+		row("flood", "%d messages, %.0f/s", r.Floods, float64(r.Floods)/r.Seconds)
+	}
 	row("pictures", "%d of %d (%.2f %%)", r.Frames, r.Expected, 100*float64(r.Frames)/float64(max(1, r.Expected)))
 	if r.CPU > 0 {
 		row("server CPU", "%.2f cores, %.2f µs a packet, %.0f viewers a core", r.CPU/r.Seconds, r.MicrosPerPacket(), float64(r.Viewers)*r.Seconds/r.CPU)

@@ -25,6 +25,7 @@ type WHEP struct {
 	Duration time.Duration // measured, after all have joined and settled
 	Loss     float64       // of datagrams, in the tester's sockets
 	Delay    time.Duration // added to what viewers send
+	Habit    Habit         // what they do amiss
 	Token    string
 	PID      int    // of the server, for its CPU and memory; 0 is not measured
 	Metrics  string // URL of the server's Prometheus metrics, for its GSO hit rate; "" is not measured
@@ -40,11 +41,14 @@ type Result struct {
 
 	FirstPacket Spread // milliseconds from the offer
 	Transit     Spread // milliseconds, each picture's last packet
+	Large       Spread // the same, only of pictures of three times the packets of most or more: keyframes
 	SharedClock bool   // Transit is measured against the fastest packet of any viewer, not of the same
 
 	Packets  uint64 // in the measured time
 	Missing  uint64 // never came, not even again
+	Ignored  uint64 // of the missing, those that were asked for, and the tester's own loss took neither question nor answer
 	Repeated uint64 // came by retransmission
+	Floods   uint64 // RTCP messages that a flood sent
 	Rejected int    // failed authentication, of those verified
 	Frames   uint64
 	Expected uint64 // pictures, had every viewer got what the best one got
@@ -68,16 +72,19 @@ type viewer struct {
 	started time.Time
 	first   atomic.Int64 // nanoseconds from start to the first media packet, 0 before
 
+	newest    atomic.Uint32 // sequence number
 	measuring *atomic.Bool
 	marks     []mark // one for each whole picture, in the measured time
+	inPicture int    // packets since the last mark
 	packets   uint64
 	bytes     uint64
 }
 
 // mark is the arrival of a picture's last packet.
 type mark struct {
-	ts uint32
-	at int64
+	ts      uint32
+	packets int32
+	at      int64
 }
 
 // Run the load. It ends early with ctx.
@@ -104,6 +111,12 @@ func (w *WHEP) Run(ctx context.Context) (*Result, error) {
 	before := w.snapshot(viewers)
 	measuring.Store(true)
 	began := time.Now()
+	var floods atomic.Uint64
+	for _, v := range viewers {
+		if w.Habit == Deaf || w.Habit == Flood {
+			running.Go(func() { w.Habit.take(ctx, v, &floods) })
+		}
+	}
 	if err := w.wait(ctx, r); err != nil {
 		return nil, err
 	}
@@ -117,6 +130,7 @@ func (w *WHEP) Run(ctx context.Context) (*Result, error) {
 	if after.messages > before.messages {
 		r.GSO = (after.datagrams - before.datagrams) / (after.messages - before.messages)
 	}
+	r.Floods = floods.Load()
 	r.collect(viewers, w.URLs)
 	return r, nil
 }
@@ -204,13 +218,22 @@ func (v *viewer) packet(p peer.Packet) {
 	if v.first.Load() == 0 {
 		v.first.Store(int64(p.Arrival.Sub(v.started)))
 	}
+	video := p.Track.Kind == "video"
+	if video && !p.RTX {
+		v.newest.Store(uint32(p.Header.Seq))
+	}
 	if !v.measuring.Load() || p.RTX {
 		return
 	}
 	v.packets++
 	v.bytes += uint64(p.Size)
-	if p.Header.Marker && p.Track.Kind == "video" {
-		v.marks = append(v.marks, mark{p.Header.TS, p.Arrival.UnixNano()})
+	if !video {
+		return
+	}
+	v.inPicture++
+	if p.Header.Marker {
+		v.marks = append(v.marks, mark{p.Header.TS, int32(v.inPicture), p.Arrival.UnixNano()})
+		v.inPicture = 0
 	}
 }
 
@@ -257,29 +280,30 @@ func (r *Result) collect(viewers []*viewer, urls []string) {
 		r.Rejected += v.peer.Rejected()
 		for _, t := range v.peer.Tracks {
 			r.Missing += t.Missing.Load()
+			r.Ignored += t.Ignored.Load()
 			r.Repeated += t.Repeated.Load()
 		}
 		byURL[v.url] = append(byURL[v.url], v)
 	}
 	r.FirstPacket = spread(first)
 	r.SharedClock = true
-	var transit []float64
+	var transit, large []float64
 	for _, group := range byURL {
 		best := 0
 		for _, v := range group {
 			best = max(best, len(v.marks))
 		}
 		r.Expected += uint64(best * len(group))
-		delays, shared := transits(group)
-		transit = append(transit, delays...)
+		delays, keys, shared := transits(group)
+		transit, large = append(transit, delays...), append(large, keys...)
 		r.SharedClock = r.SharedClock && shared
 	}
-	r.Transit = spread(transit)
+	r.Transit, r.Large = spread(transit), spread(large)
 }
 
 // transits are the delays in milliseconds of all pictures of one stream, above the fastest one. RTP timestamps say when a picture was due. If the viewers'
 // timestamps have a common zero, the fastest of all viewers counts, so that a viewer who is always served last is seen; else each viewer's own.
-func transits(group []*viewer) (delays []float64, shared bool) {
+func transits(group []*viewer) (delays, large []float64, shared bool) {
 	const rate = 90000
 	bases := make([]int64, len(group)) // least arrival - due
 	var zero uint32
@@ -308,16 +332,36 @@ func transits(group []*viewer) (delays []float64, shared bool) {
 			shared = false
 		}
 	}
+	usual := usualPackets(group)
 	for i, v := range group {
 		base := least
 		if !shared {
 			base = bases[i]
 		}
 		for _, m := range v.marks {
-			delays = append(delays, float64(m.at-due(m.ts-zero, rate)-base)/1e6)
+			d := float64(m.at-due(m.ts-zero, rate)-base) / 1e6
+			delays = append(delays, d)
+			if m.packets >= 3*usual {
+				large = append(large, d)
+			}
 		}
 	}
-	return delays, shared
+	return delays, large, shared
+}
+
+// usualPackets of a picture is the median of what one viewer got.
+func usualPackets(group []*viewer) int32 {
+	for _, v := range group {
+		var n []int32
+		for _, m := range v.marks {
+			n = append(n, m.packets)
+		}
+		if len(n) > 0 {
+			slices.Sort(n)
+			return n[len(n)/2]
+		}
+	}
+	return 0
 }
 
 func due(ts uint32, rate int64) int64 { return int64(int32(ts)) * int64(time.Second) / rate }
