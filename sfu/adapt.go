@@ -109,12 +109,18 @@ func (v *Viewer) adapt() {
 		f.Sent = float64(sent-v.sentBefore) * 8 / passed.Seconds()
 	}
 	if v.report.fresh.Swap(false) {
-		f.Loss, f.RTT = float64(v.report.lost.Load())/256, time.Duration(v.report.rttNano.Load())
+		f.Loss = float64(v.report.lost.Load()) / 256
+	}
+	if trip := v.report.trip.Swap(nil); trip != nil {
+		f.RTT, f.Span = trip.rtt, trip.span
 	}
 	if now.UnixNano()-v.report.rembAt.Load() < int64(rembLife) {
 		f.REMB = float64(v.report.remb.Load())
 	}
 	v.adapted, v.sentBefore = now, sent
+	if tell := v.sfu.cfg.Feedback; tell != nil {
+		tell(v, f)
+	}
 	if f.Sent > 0 && now.Sub(v.joined) > settleTime {
 		v.budget.Feed(f)
 	}
@@ -153,6 +159,7 @@ func (v *Viewer) allot(now time.Time) {
 			if len(c.rungs) == 1 && sl.want == "" {
 				sl.settle(c.rungs[0].label)
 			}
+			sl.slow = false
 			continue
 		}
 		budget -= c.rungs[0].rate * headroom
@@ -174,6 +181,7 @@ func (v *Viewer) allot(now time.Time) {
 			c.level++
 		}
 		c.slot.settle(c.rungs[c.level].label)
+		c.slot.regulate(c.rungs[c.level].rate + max(budget, 0))
 	}
 	v.grow(now, want)
 }
@@ -187,7 +195,7 @@ type choice struct {
 
 // settle makes the slot get this layer.
 func (sl *Slot) settle(label string) {
-	if sl.auto != label {
+	if sl.auto != label || sl.dropLow == nil && sl.stream.HasLow() && sl.viewer.uneasy(time.Now()) {
 		sl.auto = label
 		sl.choose()
 	}
@@ -225,7 +233,9 @@ func (s *shard) probe(v *Viewer, now time.Time, span time.Duration) {
 	if rate == 0 {
 		return
 	}
-	i := slices.IndexFunc(v.Slots, func(sl *Slot) bool { return sl.Kind == media.Video && sl.carries() && sl.rtxPT != 0 })
+	i := slices.IndexFunc(v.Slots, func(sl *Slot) bool {
+		return sl.Kind == media.Video && sl.carries() && sl.rtxPT != 0 && slices.Contains(sl.tap.slots, sl)
+	})
 	if i < 0 {
 		return
 	}

@@ -56,12 +56,13 @@ func TestLayerFollowsThePath(t *testing.T) {
 	simulcast(t, st)
 	path := mediatest.NewPath(t, s.Port().Conns()[0].LocalAddr(), 20*time.Millisecond)
 	path.SetRate(4e6)
-	check := &mediatest.Checker{Kind: "video", Lossy: true}
+	check, screen := &mediatest.Checker{Kind: "video", Lossy: true}, &mediatest.Screen{}
 	var frames atomic.Int64
 	_, v := watch(t, s, st, peer.Config{
 		Verify: 1, REMB: true, Route: func(netip.AddrPort) netip.AddrPort { return path.Addr() },
 		OnPacket: func(p peer.Packet) {
 			check.Packet(p)
+			screen.Packet(p)
 			if p.Header.Marker {
 				frames.Add(1)
 			}
@@ -76,14 +77,19 @@ func TestLayerFollowsThePath(t *testing.T) {
 	began := time.Now()
 	eventually(t, on("low"), "still on the high layer")
 	t.Logf("down after %v", time.Since(began))
+	fell := began
 	seen := frames.Load()
 	eventually(t, func() bool { return frames.Load() > seen+50 }, "no pictures of the low layer")
+	t.Logf("longest stall %v", screen.Stall(fell, time.Now()))
 	require.True(t, on("low")(), "went up on a path that does not carry it")
 	path.SetRate(4e6)
 	began = time.Now()
 	// A probe goes well on a path that carries it, unless the machine keeps the packets waiting; a failed one is repeated after seconds.
 	within(t, 2*time.Minute, on("high"), "did not come back up")
 	t.Logf("up after %v", time.Since(began))
+	seen = frames.Load()
+	eventually(t, func() bool { return frames.Load() > seen+100 }, "no pictures of the high layer")
+	t.Logf("longest stall %v", screen.Stall(began, time.Now()))
 	require.NoError(t, check.Err())
 }
 

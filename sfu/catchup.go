@@ -2,6 +2,7 @@ package sfu
 
 import (
 	"slices"
+	"time"
 
 	"watershed/sfu/media"
 )
@@ -11,9 +12,9 @@ import (
 // Chromium, that beats original timestamps by 30 ms of delay at p95 (DESIGN section 5).
 
 const (
-	catchupBurst  = 48 // packets of a slot's first portion: a keyframe of 58 kB
-	catchupPace   = 24 // packets a tick after that: 230 Mb/s at most, which a path's queue takes better than all at once
-	squeezeMillis = 1  // between squeezed frames
+	catchupBurst  = 48 * 1200 // bytes of a slot's first portion: a keyframe of 58 kB
+	catchupPace   = 24 * 1200 // bytes a tick after that: 230 Mb/s at most, which a path's queue takes better than all at once
+	squeezeMillis = 1         // between squeezed frames
 )
 
 // squeeze maps timestamps of frames before a live position.
@@ -23,8 +24,8 @@ type squeeze struct {
 	step  uint32
 }
 
-// join brings a slot onto a layer: pictures from the last keyframe if the ring has one, else at the next; sound at the next frame.
-func (s *shard) join(sl *Slot, l *Layer) {
+// join brings a slot onto a layer, which may be a fall from a larger one: pictures from the last keyframe if the ring has one, else at the next; sound at the next frame.
+func (s *shard) join(sl *Slot, l *Layer, fell bool) {
 	t := s.tapOf(l)
 	sl.tap = t
 	if l.Track.Kind == media.Audio { // the next frame will do
@@ -44,7 +45,7 @@ func (s *shard) join(sl *Slot, l *Layer) {
 	}
 	sl.start(first, last)
 	sl.cursor = key
-	sl.allowance = catchupBurst
+	sl.allowance = sl.portion(l, fell)
 	sl.squeeze = sl.squeezeTo(last, t.next-key)
 	s.catching = append(s.catching, sl)
 	if s.advance(sl) {
@@ -68,9 +69,9 @@ func (sl *Slot) squeezeTo(last *media.Frame, n uint64) squeeze {
 }
 
 // catchUp gives every slot that is behind its next portion.
-func (s *shard) catchUp() {
+func (s *shard) catchUp(now time.Time) {
 	s.catching = slices.DeleteFunc(s.catching, func(sl *Slot) bool {
-		sl.allowance = min(sl.allowance+catchupPace, catchupBurst)
+		sl.refill(now)
 		return s.advance(sl)
 	})
 }
@@ -78,12 +79,21 @@ func (s *shard) catchUp() {
 // advance sends a slot what its allowance permits; true when it needs no more catching up.
 func (s *shard) advance(sl *Slot) (done bool) {
 	t := sl.tap
+	limited := sl.limited(t.layer) > 0
 	for sl.cursor < t.next {
 		if sl.allowance <= 0 {
 			return false
 		}
+		if limited && sl.partly == nil {
+			sl.skip()
+		}
 		f := t.layer.ring.At(sl.cursor)
-		if f == nil { // a keyframe came and the old GOP went: begin again there, unless the viewer wants something else by then
+		switch {
+		case sl.partly != nil:
+			if !sl.sendPart(s.batch, sl.partly) {
+				return false
+			}
+		case f == nil: // a keyframe came and the old GOP went: begin again there, unless the viewer wants something else by then
 			sl.tap = nil
 			s.stats.Overruns.Add(1)
 			s.mail.put(task{do: func() {
@@ -91,10 +101,19 @@ func (s *shard) advance(sl *Slot) (done bool) {
 				t.drop()
 			}})
 			return true
+		case limited:
+			if !sl.sendPart(s.batch, f) {
+				return false
+			}
+		default:
+			sl.send(s.batch, []*media.Frame{f})
+			sl.allowance -= f.Size
+			sl.viewer.swallowed += f.Size
 		}
-		sl.send(s.batch, []*media.Frame{f})
-		sl.allowance -= len(f.Packets)
 		sl.cursor++
+	}
+	if sl.slow {
+		return false
 	}
 	t.slots = append(t.slots, sl)
 	return true

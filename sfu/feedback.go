@@ -15,6 +15,7 @@ import (
 const (
 	reportInterval = time.Second // sender reports; lip sync is as good as the newest
 	reportSlices   = 20          // viewers are reported in turns, so that a thousand do not come at once
+	reportOften    = 4           // turns between reports to viewers with a choice of layers, 200 ms: their round trip shows a queue before anything is lost
 )
 
 // report is what the peer tells of its reception.
@@ -24,8 +25,17 @@ type report struct {
 	remb    atomic.Uint64 // bits a second
 	rembAt  atomic.Int64  // Unix nanoseconds
 	fresh   atomic.Bool   // a receiver report has come since the last look
+	trip    atomic.Pointer[roundTrip]
+	lastSR  atomic.Uint32 // the sender report that the newest round trip is of
+	sent    sentReports
 	nacks   atomic.Uint64
 	plis    atomic.Uint64
+}
+
+// roundTrip is one of a sender report that had not been answered before, or the least that it can be of one that should have been.
+type roundTrip struct {
+	rtt  time.Duration
+	span time.Duration // from the sender report that the last one was of
 }
 
 // Quality is what a viewer's reports say.
@@ -93,14 +103,55 @@ func (v *Viewer) received(rr *rtcp.ReceiverReport) {
 		v.report.lost.Store(uint32(r.FractionLost))
 		if r.LastSenderReport != 0 { // RFC 3550 section 6.4.1: units of 1/65536 s
 			rtt := ntpMiddle(time.Now()) - r.LastSenderReport - r.Delay
-			if rtt < 1<<20 { // 16 s; more is nonsense
-				v.report.rttNano.Store(int64(rtt) * int64(time.Second) >> 16)
+			switch last := v.report.lastSR.Load(); {
+			case rtt >= 1<<20: // 16 s; more is nonsense
+			case last != r.LastSenderReport:
+				v.report.lastSR.Store(r.LastSenderReport)
+				v.report.rttNano.Store(int64(shortNTP(rtt)))
+				v.report.tripped(rtt, r.LastSenderReport-last)
+			default: // the next one has not arrived yet: it takes so long at least
+				if next, ok := v.report.sent.after(last); ok {
+					v.report.tripped(ntpMiddle(time.Now())-next, next-last)
+				}
 			}
 		}
 		v.report.fresh.Store(true)
 	}
 	v.consider()
 }
+
+func (r *report) tripped(rtt, span uint32) {
+	trip := roundTrip{rtt: shortNTP(rtt)}
+	if span < 1<<20 {
+		trip.span = shortNTP(span)
+	}
+	r.trip.Store(&trip)
+}
+
+// sentReports remembers when the last sender reports went out, in the middle of NTP's bits. The shard notes, the port looks.
+type sentReports struct {
+	times [8]atomic.Uint32
+	n     int // the shard's own
+}
+
+func (s *sentReports) note(ntp uint32) {
+	s.times[s.n%len(s.times)].Store(ntp)
+	s.n++
+}
+
+// after finds the first one after another.
+func (s *sentReports) after(ntp uint32) (next uint32, ok bool) {
+	for i := range s.times {
+		t := s.times[i].Load()
+		if d := t - ntp; t != 0 && d-1 < 1<<20 && (!ok || d < next-ntp) {
+			next, ok = t, true
+		}
+	}
+	return next, ok
+}
+
+// shortNTP is a duration in units of 1/65536 s.
+func shortNTP(d uint32) time.Duration { return time.Duration(int64(d) * int64(time.Second) >> 16) }
 
 func (v *Viewer) pictureLost(ssrc uint32) {
 	v.report.plis.Add(1)
@@ -130,7 +181,7 @@ func (sl *Slot) repair() {
 	l := t.layer
 	sl.tap = nil
 	t.slots = without(t.slots, sl)
-	sl.viewer.shard.join(sl, l)
+	sl.viewer.shard.join(sl, l, false)
 }
 
 // repeats is a token bucket of bytes that keeps repeats from drowning what is new.
@@ -214,11 +265,13 @@ func (sl *Slot) resendOne(f *media.Frame, p media.Packet, seq uint16) int {
 // report sends sender reports to the viewers whose turn it is.
 func (s *shard) report(now time.Time, slice int) {
 	for v := range s.viewers {
-		if int(v.joined.UnixNano()/int64(reportInterval/reportSlices))%reportSlices == slice {
+		turn := (int(v.joined.UnixNano()/int64(reportInterval/reportSlices))%reportSlices - slice + reportSlices) % reportSlices
+		often := v.adaptive.Load()
+		if turn == 0 || often && turn%reportOften == 0 {
 			s.sendReports(v, now)
-			if v.adaptive.Load() {
-				v.adapt() // even if its feedback is lost
-			}
+		}
+		if turn == 0 && often {
+			v.adapt() // even if its feedback is lost
 		}
 	}
 	for v := range s.probing {
@@ -230,6 +283,7 @@ func (s *shard) sendReports(v *Viewer, now time.Time) {
 	if !v.leg.Aim(s.batch) {
 		return
 	}
+	v.report.sent.note(ntpMiddle(now))
 	var buf [8 * 28]byte
 	out := buf[:0]
 	for _, sl := range v.Slots {

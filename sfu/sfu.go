@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"watershed/sfu/bwe"
 	"watershed/sfu/id"
 	"watershed/sfu/leg"
 	"watershed/sfu/media"
@@ -39,6 +40,9 @@ type Config struct {
 	Converter Converter         // nil: nothing can be converted
 	Changed   func(*Stream)     // told after a stream's state, tracks or existence changed; must not block
 	Log       *slog.Logger
+
+	// Feedback, if not nil, is told what each viewer with a choice of layers told, for traces of package bwe. Shards call it: it must not block.
+	Feedback func(v *Viewer, f bwe.Feedback)
 
 	// TimelineStart is where streams' clocks start; tests start just below a wrap.
 	TimelineStart time.Duration

@@ -45,23 +45,36 @@ func (s *shard) run(ctx context.Context) {
 	catchup := time.NewTimer(time.Hour)
 	defer catchup.Stop()
 	var spare []task
+	armed := false // or a busy mailbox would put it off for ever
 	for slice := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.mail.wake:
 			spare = s.work(s.mail.take(spare))
-		case <-catchup.C:
-			s.catchUp()
+		case now := <-catchup.C:
+			armed = false
+			s.catchUp(now)
 		case now := <-reports.C:
 			s.report(now, slice)
 			slice = (slice + 1) % reportSlices
 		}
 		s.batch.Flush()
-		if len(s.catching) > 0 {
-			catchup.Reset(catchupTick)
+		if len(s.catching) > 0 && !armed {
+			catchup.Reset(s.tick())
+			armed = true
 		}
 	}
+}
+
+// tick is when catching slots get their next portion: none is in a hurry whose path is.
+func (s *shard) tick() time.Duration {
+	for _, sl := range s.catching {
+		if sl.limited(sl.tap.layer) == 0 {
+			return catchupTick
+		}
+	}
+	return slowTick
 }
 
 // work does the tasks in order and gives back their slice, emptied of what they held.
@@ -87,6 +100,7 @@ type tap struct {
 	next    uint64  // frame that comes next for slots
 	slots   []*Slot // up to date
 	waiting []*Slot // for a keyframe
+	coming  []*Slot // for a keyframe, too, on taps of other layers until then
 }
 
 // tapOf returns the layer's tap on this shard, made if need be.
@@ -101,7 +115,7 @@ func (s *shard) tapOf(l *Layer) *tap {
 
 // drop forgets a tap that serves nobody.
 func (t *tap) drop() {
-	if len(t.slots) == 0 && len(t.waiting) == 0 && !slices.ContainsFunc(t.shard.catching, func(sl *Slot) bool { return sl.tap == t }) {
+	if len(t.slots) == 0 && len(t.waiting) == 0 && len(t.coming) == 0 && !slices.ContainsFunc(t.shard.catching, func(sl *Slot) bool { return sl.tap == t }) {
 		t.layer.taps[t.shard.index].CompareAndSwap(t, nil)
 	}
 }
@@ -116,7 +130,7 @@ func (s *shard) burst(t *tap) {
 	for _, sl := range t.slots {
 		sl.send(s.batch, frames)
 	}
-	if len(t.waiting) > 0 {
+	if len(t.waiting)+len(t.coming) > 0 {
 		t.admit(frames)
 	}
 }
@@ -150,6 +164,7 @@ func (t *tap) admit(frames []*media.Frame) {
 	if i < 0 {
 		return
 	}
+	t.welcome()
 	for _, sl := range t.waiting {
 		sl.start(frames[i], frames[i])
 		sl.send(t.shard.batch, frames[i:])

@@ -2,6 +2,7 @@ package sfu
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -39,8 +40,14 @@ type Slot struct {
 	lastTS    uint32
 	lastSent  time.Time
 	sentAny   bool
-	cursor    uint64 // frame to send next while catching up
-	allowance int    // packets that may be sent now while catching up
+	cursor    uint64    // frame to send next while catching up
+	allowance int       // bytes that may be sent now while catching up; below zero, so many must be saved up first
+	filled    time.Time // when the allowance of a limited slot last grew
+	part      int       // packets of the frame at the cursor that were sent: a limited path gets large ones in parts
+	partly    *media.Frame
+	line      *Stream // whose timeline the last timestamp was on
+	slow      bool    // its layer is more than its path carries, and no other is there
+	coming    *tap    // whose next keyframe it waits for, still served by its own
 	squeeze   squeeze
 	repeated  time.Time // last time a PLI was answered from the ring
 	nacks     repeats
@@ -79,6 +86,40 @@ func (sl *Slot) send(b *udpbatch.Batch, frames []*media.Frame) {
 	sl.viewer.shard.stats.Packets.Add(uint64(packets))
 }
 
+// sendPart sends what the allowance permits of a frame; true when that was all of it.
+func (sl *Slot) sendPart(b *udpbatch.Batch, f *media.Frame) (whole bool) {
+	l := sl.viewer.leg
+	if !l.Aim(b) {
+		return true
+	}
+	ts, sent, octets := sl.timestamp(f), 0, 0
+	for ; sl.part < len(f.Packets) && sl.allowance > 0; sl.part++ {
+		seq := sl.numbers.Advance(f.FirstSeq+uint64(sl.part), 1)
+		n := l.Seal(b, f.Packets[sl.part], sl.pt, seq, ts, sl.ssrc)
+		octets += n
+		sl.allowance -= n
+		sent++
+	}
+	sl.lastTS, sl.sentAny, sl.partly = ts, true, f
+	sl.packets.Add(uint64(sent))
+	sl.octets.Add(uint64(octets))
+	sl.viewer.shard.stats.Packets.Add(uint64(sent))
+	if sl.part < len(f.Packets) {
+		return false
+	}
+	sl.part, sl.partly = 0, nil
+	return true
+}
+
+// finish sends the rest of a frame that was begun, before anything else follows: no receiver is left with half a picture.
+func (sl *Slot) finish() {
+	if sl.partly != nil {
+		sl.allowance = math.MaxInt
+		sl.sendPart(sl.viewer.shard.batch, sl.partly)
+		sl.part, sl.partly = 0, nil
+	}
+}
+
 // timestamp of a frame as this slot sends it.
 func (sl *Slot) timestamp(f *media.Frame) uint32 {
 	if f.Number < sl.squeeze.until {
@@ -96,6 +137,7 @@ func (sl *Slot) start(first, newest *media.Frame) {
 	if sl.sentAny && sl.layer.Load() != l {
 		sl.align(newest)
 	}
+	sl.line = sl.stream
 	sl.numbers.Switch(l, first.FirstSeq)
 	sl.squeeze = squeeze{}
 	sl.layer.Store(l)
@@ -155,17 +197,25 @@ func (sl *Slot) choose() {
 		return
 	}
 	label := cmp.Or(sl.want, sl.auto)
-	sl.wantLow(label == LowLabel)
+	sl.wantLow(label == LowLabel || sl.Kind == media.Video && sl.want == "" && sl.viewer.uneasy(time.Now()))
 	l := sl.stream.pick(sl.Kind, label, sl.accepts)
 	if l == nil && sl.release == nil && sl.stream.Track(sl.Kind) != nil {
 		sl.release = sl.stream.Require(sl.Kind, sl.fallback(), sl.accepts)
 	}
+	if sl.coming != nil && sl.coming.layer != l {
+		sl.stay()
+	}
 	if sl.tap != nil && (sl.tap.layer == l || l != nil && !l.startable() && sl.stream.carries(sl.tap.layer)) {
 		return // there, or better off here until the other can be shown
 	}
+	if l != nil && sl.tap != nil && sl.rises(l) {
+		sl.await(l)
+		return
+	}
+	fell := l != nil && sl.falls(l)
 	sl.leave()
 	if l != nil {
-		sl.viewer.shard.join(sl, l)
+		sl.viewer.shard.join(sl, l, fell)
 	}
 }
 
@@ -187,10 +237,11 @@ func (sl *Slot) fallback() media.Codec {
 // longestPause that timestamps show: a quarter of their range at 90 kHz, so that after any pause they are still seen to grow.
 const longestPause = 3 * time.Hour
 
-// align keeps timestamps growing when the slot moves to a layer of another timeline.
+// align keeps timestamps growing when the slot moves to a layer of another timeline. On one timeline they may only be too early, by what the other layer's
+// pictures are ahead of this one's; a slot that was behind goes on at the present.
 func (sl *Slot) align(f *media.Frame) {
 	passed := int32(timeline.Ticks(min(time.Since(sl.lastSent), longestPause), sl.clockRate))
-	if ahead := int32(uint32(f.PTS) + sl.tsOffset - sl.lastTS); ahead <= 0 || ahead > passed+int32(sl.clockRate) {
+	if ahead := int32(uint32(f.PTS) + sl.tsOffset - sl.lastTS); ahead <= 0 || ahead > passed+int32(sl.clockRate) && sl.line != sl.stream {
 		sl.tsOffset = sl.lastTS + uint32(max(passed, 1)) - uint32(f.PTS)
 	}
 }
@@ -231,6 +282,9 @@ func (st *Stream) carries(l *Layer) bool {
 }
 
 func (sl *Slot) leave() {
+	sl.stay()
+	sl.finish()
+	sl.slow = false
 	if sl.tap != nil {
 		sl.lastSent = time.Now()
 		t := sl.tap

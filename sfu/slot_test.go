@@ -140,7 +140,7 @@ func TestSlotThatWasOverrunIsBoundElsewhere(t *testing.T) {
 			}
 			p.shard.work(p.shard.mail.take(nil))
 			then(v, other)
-			p.shard.catchUp()
+			p.shard.catchUp(time.Now())
 			p.settle()
 			want := 0
 			if sl.stream != nil {

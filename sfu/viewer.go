@@ -49,6 +49,8 @@ type Viewer struct {
 	repeated   uint64    // octets of retransmissions
 	wanted     float64   // bits a second that a probe should prove, 0 if no more is wanted
 	topSince   time.Time // nothing more has been wanted since
+	strained   bool      // its path has shown a limit: see uneasy
+	swallowed  int       // bytes that its path was sent as fast as it goes
 
 	mu      sync.Mutex // guards pending and shard before ready
 	pending []func()   // posted before the shard was known

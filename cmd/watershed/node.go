@@ -102,8 +102,9 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	}
 	n.sfu = sfu.New(sfu.Config{
 		Port: port, Log: log, Converter: transcode.NewConverter(ffmpeg, log),
-		Pullers: map[string]sfu.Puller{"rtsp": rtsp.Pull, "rtsps": rtsp.Pull, "rtmp": rtmp.Pull, "rtmps": rtmp.Pull, "srt": srt.Pull},
-		Changed: func(st *sfu.Stream) { n.sockets.StreamChanged(st) },
+		Pullers:  map[string]sfu.Puller{"rtsp": rtsp.Pull, "rtsps": rtsp.Pull, "rtmp": rtmp.Pull, "rtmps": rtmp.Pull, "srt": srt.Pull},
+		Changed:  func(st *sfu.Stream) { n.sockets.StreamChanged(st) },
+		Feedback: record(cfg.WebRTC.Trace, log),
 	})
 	publishers, err := whip.New(port, log)
 	if err != nil {

@@ -22,6 +22,8 @@ type Path struct {
 	view  netip.AddrPort
 	Drops atomic.Int64
 	cut   atomic.Bool
+
+	running sync.WaitGroup
 }
 
 // parcel is a datagram under way.
@@ -30,7 +32,7 @@ type parcel struct {
 	due  time.Time
 }
 
-// NewPath relays to the node's media port. The queue holds 250 ms of 2 Mb/s: a home router's.
+// NewPath relays to the node's media port until the test ends.
 func NewPath(t testing.TB, node netip.AddrPort, delay time.Duration) *Path {
 	t.Helper()
 	return NewPathAt(t, netip.MustParseAddrPort("127.0.0.1:0"), node, delay)
@@ -39,26 +41,38 @@ func NewPath(t testing.TB, node netip.AddrPort, delay time.Duration) *Path {
 // NewPathAt is a path that viewers find at an address of its own: as a 1:1 NAT, when the port is the node's.
 func NewPathAt(t testing.TB, outside, node netip.AddrPort, delay time.Duration) *Path {
 	t.Helper()
+	p, err := OpenPath(outside, node, delay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// OpenPath relays from an address of its own to the node's media port until it is closed. The queue holds 250 ms of 2 Mb/s: a home router's.
+func OpenPath(outside, node netip.AddrPort, delay time.Duration) (*Path, error) {
 	p := &Path{delay: delay, queue: 64 << 10}
 	var err error
 	if p.outer, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(outside)); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if p.inner, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(node)); err != nil {
-		t.Fatal(err)
+		p.outer.Close()
+		return nil, err
 	}
 	p.inner.SetReadBuffer(1 << 20)
 	parcels := make(chan parcel, 4096)
-	var running sync.WaitGroup
-	running.Go(p.up)
-	running.Go(func() { p.down(parcels) })
-	running.Go(func() { p.deliver(parcels) })
-	t.Cleanup(func() {
-		p.outer.Close()
-		p.inner.Close()
-		running.Wait()
-	})
-	return p
+	p.running.Go(p.up)
+	p.running.Go(func() { p.down(parcels) })
+	p.running.Go(func() { p.deliver(parcels) })
+	return p, nil
+}
+
+// Close ends the relay.
+func (p *Path) Close() {
+	p.outer.Close()
+	p.inner.Close()
+	p.running.Wait()
 }
 
 // Addr that the viewer must send to instead of the node's.

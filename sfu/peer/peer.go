@@ -231,15 +231,19 @@ func (p *Peer) keys(conn *dtls.Conn) error {
 // Run sends feedback until ctx ends or the server closes; then everything has stopped. Receiving began with Dial.
 func (p *Peer) Run(ctx context.Context) error {
 	defer p.close()
-	reports := time.NewTicker(time.Second)
+	interval := time.Second
+	if p.cfg.REMB { // Chromium reports so often to who takes REMB
+		interval = 200 * time.Millisecond
+	}
+	reports, consent := time.NewTicker(interval), time.NewTicker(2*time.Second) // RFC 7675: browsers check every few seconds
 	defer reports.Stop()
-	for n := 0; ; n++ {
+	defer consent.Stop()
+	for {
 		select {
 		case <-reports.C:
 			p.sendReports()
-			if n%2 == 0 { // consent (RFC 7675): browsers check every few seconds
-				p.consent()
-			}
+		case <-consent.C:
+			p.consent()
 		case <-p.done:
 			return p.err
 		case <-p.gone:

@@ -2,6 +2,7 @@
 //
 //	make bench                      all sections
 //	make bench BENCH="webrtc llhls" some of them
+//	make bench BENCH="-traces sfu/bwe/testdata path" records what the estimator's tests replay
 //
 // A section is a function in a file of its own, listed in sections: it starts what it needs (package e2e), measures, and calls
 // figure once a row. A missed goal is shown, not an error: times drift on shared machines, so only figures of one run compare.
@@ -9,6 +10,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -36,6 +38,7 @@ var sections = []section{
 	{"keyframes", "the same camera with keyframes of eight times a P-frame, 1,000 viewers", keyframes},
 	{"neighbours", "50 viewers, and one beside them on a bad path, or who behaves badly", neighbours},
 	{"hls", "the LL-HLS origin: 10,000 blocked requests, requests a second, 100 streams, and caches in front", hls},
+	{"path", "a viewer's path shrinks from 4 Mb/s to 600 kb/s and recovers", shrinkingPath},
 	{"churn", "viewers come and go while others watch", churn},
 }
 
@@ -44,18 +47,21 @@ type bench struct {
 	ctx    context.Context
 	binary string
 	folder string // for data, removed at the end
+	traces string // folder for recordings, see package bwe; "" records nothing
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	traces := flag.String("traces", "", "folder in which section path leaves what its viewers reported")
+	flag.Parse()
+	if err := run(ctx, *traces, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, names []string) error {
+func run(ctx context.Context, traces string, names []string) error {
 	if len(names) == 3 && names[0] == "reference" { // the bench itself, as a server to compare with
 		return serveReference(names[1], names[2])
 	}
@@ -69,7 +75,7 @@ func run(ctx context.Context, names []string) error {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	b := &bench{ctx: ctx, folder: folder}
+	b := &bench{ctx: ctx, folder: folder, traces: traces}
 	if b.binary, err = e2e.Build(folder); err != nil {
 		return err
 	}
@@ -79,9 +85,11 @@ func run(ctx context.Context, names []string) error {
 			continue
 		}
 		fmt.Printf("\n%s: %s\n", s.name, s.about)
+		began := time.Now()
 		if err := s.run(b); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
+		fmt.Printf("  (%.0f s)\n", time.Since(began).Seconds())
 	}
 	return ctx.Err()
 }

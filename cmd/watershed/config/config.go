@@ -75,6 +75,7 @@ type WebRTC struct {
 	Public []netip.Addr `yaml:"public"` // addresses to announce in the place of the interfaces'
 	Shards int          `yaml:"shards"` // sending goroutines; 0 is one per core
 	TURN   TURN         `yaml:"turn"`
+	Trace  string       `yaml:"trace"` // folder in which to record what viewers' networks report, see package sfu/bwe; "" does not
 }
 
 // TURN relays media for viewers whose network lets nothing else through.

@@ -13,7 +13,7 @@ import (
 )
 
 // TestChromiumFollowsItsPath: a camera with a main and a sub stream is watched through a bottleneck. When it shrinks, Chromium's own feedback brings the
-// small layer, and when it recovers, the large one; the small stream is pulled only meanwhile.
+// small layer, and when it recovers, the large one. How fast is for `make bench`.
 func TestChromiumFollowsItsPath(t *testing.T) {
 	farm := newFarm(t, 2)
 	n, address := newNode(t, func(c *config.Config) {

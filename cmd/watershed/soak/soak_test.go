@@ -60,7 +60,11 @@ func TestFlappingCamerasAndChurningViewers(t *testing.T) {
 	tasks.Go(func() { farm.Run(ctx) })
 	tasks.Go(func() { r.sfu.Run(ctx) })
 	for i := range cameras {
-		r.sfu.Declare(name(i), sfu.Spec{Inputs: []sfu.Input{{High: farm.URL(i)}}, Demand: i%2 == 1, Idle: time.Second})
+		in := sfu.Input{High: farm.URL(i)}
+		if i%3 == 0 {
+			in.Low = farm.URL((i + 1) % cameras)
+		}
+		r.sfu.Declare(name(i), sfu.Spec{Inputs: []sfu.Input{in}, Demand: i%2 == 1, Idle: time.Second})
 	}
 	tasks.Go(func() { r.flap(ctx) })
 	for range viewers {
@@ -145,7 +149,10 @@ func (r *run) watch(ctx context.Context, st *sfu.Stream) {
 	defer release()
 	check := &mediatest.Checker{Kind: "video", Lossy: true} // a busy machine's sockets overflow; order and time must hold all the same
 	cfg := *r.cert
-	cfg.Verify, cfg.OnPacket = 1, check.Packet
+	cfg.Verify, cfg.OnPacket, cfg.REMB = 1, check.Packet, true
+	if rand.IntN(4) == 0 { // whom estimators make fall and rise
+		cfg.Loss, cfg.Delay = 0.3*rand.Float64(), rand.N(100*time.Millisecond)
+	}
 	cfg.Exchange = func(_ context.Context, offer string) (string, error) {
 		v, err := r.sfu.Answer(sfu.ViewerOptions{Offer: offer})
 		if err != nil {
@@ -164,7 +171,7 @@ func (r *run) watch(ctx context.Context, st *sfu.Stream) {
 		return
 	}
 	r.watched.Add(1)
-	stay, stop := context.WithTimeout(ctx, rand.N(4*time.Second))
+	stay, stop := context.WithTimeout(ctx, rand.N(8*time.Second))
 	defer stop()
 	p.Run(stay)
 	_, frames := check.Seen()
