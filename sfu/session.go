@@ -306,7 +306,7 @@ func (w *Writer) publish(f *media.Frame, u Unit) (changed bool, err error) {
 	f.PTS, f.DTS, f.Server = at.PTS, at.DTS, at.Server.UnixNano()
 	f.Discontinuity = f.Discontinuity || at.Jump
 	old := l.config.Swap(f.Config)
-	changed = old != f.Config && (!w.fresh || old.BFrames != f.Config.BFrames)
+	changed = old != f.Config && (!w.fresh || old.BFrames != f.Config.BFrames || old.Gradual != f.Config.Gradual)
 	w.fresh, w.jumped = false, false
 	l.append(f)
 	return changed, nil
@@ -370,15 +370,26 @@ func (s *Session) wrote(now time.Time, first, changed bool, l *Layer) {
 	if first { // its size is known now
 		st.climb()
 	}
-	if cfg := l.Config(); cfg.BFrames {
-		if err := st.sfu.canConvert(cfg, media.H264); err != nil {
-			st.setState(Degraded, ReasonBFrames, "pictures are sent out of order, which browsers do not play over WebRTC, and they cannot be converted: "+err.Error())
+	if reason, why := unplayable(l.Config()); reason != NoReason {
+		if err := st.sfu.canConvert(l.Config(), media.H264); err != nil {
+			st.setState(Degraded, reason, why+", and they cannot be converted: "+err.Error())
 			return
 		}
 	}
 	if !live || changed {
 		st.setState(Live, NoReason, "")
 	}
+}
+
+// unplayable says what keeps browsers from playing a layer of a codec that they know.
+func unplayable(c *media.Config) (r Reason, why string) {
+	switch {
+	case c.BFrames:
+		return ReasonBFrames, "pictures are sent out of order, which browsers do not play over WebRTC"
+	case c.Gradual:
+		return ReasonNoKey, "pictures are renewed piece by piece (intra refresh) without a keyframe, at which browsers could start"
+	}
+	return NoReason, ""
 }
 
 // String names the session for logs.

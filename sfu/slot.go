@@ -220,10 +220,10 @@ func (sl *Slot) choose() {
 }
 
 // accepts reports whether the viewer can take such a layer here: its offer has the codec at the same clock, and no browser plays pictures out of
-// order.
+// order, or begins without an IDR.
 func (sl *Slot) accepts(c *media.Config) bool {
 	p, ok := sl.offer.Codecs[c.Codec]
-	return ok && p.ClockRate == c.ClockRate && !c.BFrames
+	return ok && p.ClockRate == c.ClockRate && !c.BFrames && !c.Gradual
 }
 
 // fallback is what to convert to for this slot: what every browser takes.

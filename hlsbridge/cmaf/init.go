@@ -18,11 +18,11 @@ const TrackID = 1
 
 var errCodec = errors.New("HLS carries H.264, H.265 and AAC")
 
-// Carries reports whether a track can be written as it is.
+// Carries reports whether a track can be written as it is. Without IDR pictures it cannot: no browser takes a recovery point for a start.
 func Carries(cfg *media.Config) bool {
 	switch cfg.Codec {
 	case media.H264, media.H265, media.AAC:
-		return true
+		return !cfg.Gradual
 	}
 	return false
 }

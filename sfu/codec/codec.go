@@ -23,6 +23,7 @@ type Parser struct {
 	lastDTS int64
 	started bool // lastPTS is set
 	decoded bool // lastDTS is set
+	refresh refresh
 }
 
 // NewParser starts from what is known before the first frame: the codec and clock at least, parameter sets if
@@ -129,6 +130,7 @@ const (
 	sps
 	pps
 	delimiter
+	sei
 	other
 )
 
@@ -142,6 +144,8 @@ func h264NAL(nal []byte) nalRole {
 		return pps
 	case h264.NALUTypeAccessUnitDelimiter:
 		return delimiter
+	case h264.NALUTypeSEI:
+		return sei
 	case h264.NALUTypeNonIDR, h264.NALUTypeDataPartitionA, h264.NALUTypeDataPartitionB, h264.NALUTypeDataPartitionC:
 		return slice
 	}
@@ -163,6 +167,8 @@ func h265NAL(nal []byte) nalRole {
 		return pps
 	case t == h265.NALUType_AUD_NUT:
 		return delimiter
+	case t == h265.NALUType_PREFIX_SEI_NUT:
+		return sei
 	case t < 32:
 		return slice
 	}
@@ -173,7 +179,7 @@ func (p *Parser) parseNAL(units [][]byte, role func([]byte) nalRole) (out [][]by
 	out = make([][]byte, 0, len(units)+3)
 	out = append(out, nil, nil, nil) // room for parameter sets
 	v, s, q := p.cfg.VPS, p.cfg.SPS, p.cfg.PPS
-	picture := false
+	picture, recovery := false, false
 	for _, nal := range units {
 		if len(nal) == 0 {
 			continue
@@ -192,6 +198,9 @@ func (p *Parser) parseNAL(units [][]byte, role func([]byte) nalRole) (out [][]by
 		case slice:
 			picture = true
 			out = append(out, nal)
+		case sei:
+			recovery = recovery || recoveryPoint(nal[headerLen[p.cfg.Codec]:])
+			out = append(out, nal)
 		default:
 			out = append(out, nal)
 		}
@@ -201,8 +210,13 @@ func (p *Parser) parseNAL(units [][]byte, role func([]byte) nalRole) (out [][]by
 	if !picture {
 		return nil, false
 	}
-	if !keyframe {
+	gradual := p.refresh.starts(keyframe, recovery)
+	if !keyframe && !gradual {
 		return out, false
+	}
+	keyframe = true
+	if p.cfg.Gradual != gradual {
+		p.change(func(c *media.Config) { c.Gradual = gradual })
 	}
 	if p.cfg.SPS == nil || p.cfg.PPS == nil { // nobody could decode it
 		return nil, false

@@ -152,3 +152,35 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Recovery points are where decoding starts when there is nothing better: no IDR yet, or none for very long.
+func TestRecoveryPoints(t *testing.T) {
+	recovery := []byte{0x06, 6, 4, 0xd0, 0x80, 0x80, 0x80, 0x80}
+	behind := []byte{0x06, 5, 2, 0xaa, 0xbb, 6, 1, 0xc4, 0x80}
+	p := NewParser(media.Config{Codec: media.H264, ClockRate: 90000, SPS: sps1080, PPS: ppsA})
+	_, key := p.Parse([][]byte{slice1})
+	require.False(t, key)
+	for _, sei := range [][]byte{recovery, behind} {
+		out, key := p.Parse([][]byte{sei, slice1})
+		require.True(t, key)
+		require.Equal(t, [][]byte{sps1080, ppsA, sei, slice1}, out)
+		require.True(t, p.Config().Gradual)
+	}
+	_, key = p.Parse([][]byte{idr})
+	require.True(t, key)
+	require.False(t, p.Config().Gradual)
+	for i := range longestGOP + 5 {
+		_, key = p.Parse([][]byte{recovery, slice1})
+		require.Equal(t, i >= longestGOP, key, "picture %d after an IDR", i+1)
+	}
+
+	p = NewParser(media.Config{Codec: media.H265, ClockRate: 90000, VPS: []byte{0x40, 1}, SPS: []byte{0x42, 1}, PPS: []byte{0x44, 1}})
+	_, key = p.Parse([][]byte{{0x4e, 1, 6, 1, 0xa0, 0x80}, {0x02, 1, 0xd0}})
+	require.True(t, key)
+}
+
+func FuzzRecoveryPoint(f *testing.F) {
+	f.Add([]byte{5, 255, 1, 2, 3})
+	f.Add([]byte{255, 255, 6})
+	f.Fuzz(func(_ *testing.T, messages []byte) { recoveryPoint(messages) })
+}

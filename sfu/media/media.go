@@ -83,6 +83,7 @@ type Config struct {
 	FPS           float64 // from the parameter sets, zero when unknown
 	Channels      int     // audio
 	BFrames       bool    // pictures leave in another order than they are shown
+	Gradual       bool    // keyframes are recovery points of an intra refresh: the picture is whole some frames later
 }
 
 // Frame is one access unit of a layer: a picture with everything that belongs to it,

@@ -283,3 +283,34 @@ func TestNonsenseOnEveryPort(t *testing.T) {
 	require.Equal(t, []string{"connecting", "connected"}, states)
 	require.NotContains(t, n.Log(), "panic")
 }
+
+// intraRefresh publishes numbered pictures that renew themselves piece by piece, without a single IDR. The filter decides what else is missing.
+func intraRefresh(t *testing.T, filter, url string) {
+	t.Helper()
+	root, err := Root()
+	require.NoError(t, err)
+	clip := "file '" + filepath.Join(root, "cmd/watershed/camera/clips/lake.h264") + "'\n"
+	list := filepath.Join(t.TempDir(), "clips")
+	require.NoError(t, os.WriteFile(list, []byte(strings.Repeat(clip, 60)), 0o600)) // FFmpeg cannot loop a clip that it decodes
+	background(t, "ffmpeg", "ffmpeg", "-hide_banner", "-loglevel", "warning", "-nostdin", "-re", "-f", "concat", "-safe", "0", "-r", "25", "-i", list,
+		"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-x264-params", "intra-refresh=1:keyint=25",
+		"-bsf:v", filter, "-f", "rtsp", "-rtsp_transport", "tcp", url)
+}
+
+// A stream without IDR pictures starts at its recovery points. Browsers need more, so they get it converted, whole pictures only.
+func TestIntraRefresh(t *testing.T) {
+	n, address := emptyNode(t)
+	intraRefresh(t, "filter_units=remove_types=5", "rtsp://"+n.Listening["rtsp"]+"/stage")
+	_, err := n.WaitLog(`"msg":"stream live"`, patience)
+	require.NoError(t, err)
+	requirePlayed(t, address, "stage")
+}
+
+// Without recovery points there is nothing to start at, and the stream says so.
+func TestNothingToStartAt(t *testing.T) {
+	n, _ := emptyNode(t)
+	intraRefresh(t, "filter_units=remove_types=5|6", "rtsp://"+n.Listening["rtsp"]+"/stage")
+	_, err := n.WaitLog(`"msg":"stream starting","stream":"stage","reason":"no-keyframe"`, patience)
+	require.NoError(t, err)
+	require.NotContains(t, n.Log(), `"msg":"stream live"`)
+}

@@ -18,7 +18,7 @@ import (
 	"github.com/pion/rtp"
 
 	"watershed/sfu"
-	"watershed/sfu/ingest/depacket"
+	"watershed/sfu/ingest/rtpclock"
 )
 
 // Timeouts of a pulled source. A camera that is silent for so long is dead: a live one sends 5 pictures a second or more.
@@ -127,20 +127,12 @@ func (p *pull) play(c *gortsplib.Client, desc *description.Session) error {
 		return err
 	}
 	p.session = session
+	clock := rtpclock.New(time.Now())
 	for i, t := range tracks {
-		r := &depacket.Receiver{Format: t.read, Writer: writers[i]}
-		var seen uint64
+		r := receive(t, writers[i], clock, &p.lost)
+		c.OnPacketRTCP(t.media, r.rtcp)
 		c.OnPacketRTP(t.media, t.format, func(pkt *rtp.Packet) {
-			pts, ok := c.PacketPTS2(t.media, pkt)
-			if !ok {
-				return
-			}
-			capture, _ := c.PacketNTP(t.media, pkt)
-			if lost := p.lost.Load(); lost != seen {
-				seen = lost
-				r.Lose()
-			}
-			if err := r.Receive(pkt, pts, capture, time.Now()); err != nil {
+			if err := r.rtp(pkt); err != nil {
 				p.fail(err)
 			}
 		})

@@ -20,9 +20,8 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 	"github.com/pion/rtp"
 
-	"watershed/sfu"
 	"watershed/sfu/ingest"
-	"watershed/sfu/ingest/depacket"
+	"watershed/sfu/ingest/rtpclock"
 )
 
 // Server takes what encoders push: ANNOUNCE, SETUP over TCP or UDP, RECORD. UDP media come to the next even port from the server's own,
@@ -198,26 +197,17 @@ func (s *Server) OnRecord(c *gortsplib.ServerHandlerOnRecordCtx) (*base.Response
 		return refusal(err)
 	}
 	p.guest = guest
+	clock := rtpclock.New(time.Now())
 	for i, t := range p.tracks {
-		p.receive(c.Session, t, writers[i])
+		p.receive(c.Session, t, receive(t, writers[i], clock, &p.lost))
 	}
 	return reply(http.StatusOK, ""), nil
 }
 
-func (p *pusher) receive(session *gortsplib.ServerSession, t *track, w *sfu.Writer) {
-	r := depacket.Receiver{Format: t.read, Writer: w}
-	var seen uint64
+func (p *pusher) receive(session *gortsplib.ServerSession, t *track, r *reception) {
+	session.OnPacketRTCP(t.media, r.rtcp)
 	session.OnPacketRTP(t.media, t.format, func(pkt *rtp.Packet) {
-		pts, ok := session.PacketPTS2(t.media, pkt)
-		if !ok {
-			return
-		}
-		if lost := p.lost.Load(); lost != seen {
-			seen = lost
-			r.Lose()
-		}
-		capture, _ := session.PacketNTP(t.media, pkt)
-		if err := r.Receive(pkt, pts, capture, time.Now()); err != nil {
+		if err := r.rtp(pkt); err != nil {
 			p.cause.CompareAndSwap(nil, &err)
 			go session.Close() // it waits for this goroutine
 		}

@@ -376,7 +376,7 @@ func readReports(t *webrtc.TrackRemote, r *webrtc.RTPReceiver, clock *rtpclock.T
 		}
 		for _, p := range packets {
 			if sr, ok := p.(*rtcp.SenderReport); ok && sr.SSRC == uint32(t.SSRC()) {
-				clock.Report(rtpclock.NTP(sr.NTPTime), sr.RTPTime)
+				clock.Report(rtpclock.NTP(sr.NTPTime), sr.RTPTime, time.Now())
 			}
 		}
 	}
