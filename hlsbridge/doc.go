@@ -11,7 +11,9 @@
 //
 //   - A packager is one goroutine (packager.run). It alone touches the renditions.
 //   - Requests touch only generations: load the pointer, compare numbers, write bytes. One that asks for what
-//     is not there yet waits for a channel that the next part closes: one close wakes all.
+//     is not there yet is kept in waits under what it asks for, and answered when that is published, by as many goroutines as there are processors.
+//   - Over plain HTTP/1.1 package lane reads the requests of players, and one that waits is a connection and some words; over HTTP/2, and whatever
+//     else net/http serves, it is a goroutine.
 //   - Bridge's mutex guards the list of packagers and is held for a look-up.
 //
 // # What a URL means

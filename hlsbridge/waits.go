@@ -122,16 +122,19 @@ func (q *waits) release(at moment, crowd []*waiter, v *view) {
 		n := min(share, len(crowd))
 		some := crowd[:n]
 		q.answering.Go(func() {
-			for _, w := range some {
+			for i, w := range some {
 				w.timer.Stop()
 				w.answer(v)
+				if i%answeredAtOnce == answeredAtOnce-1 {
+					runtime.Gosched() // those who send pictures to WebRTC viewers are not to wait for a crowd
+				}
 			}
 		})
 		crowd = crowd[n:]
 	}
 }
 
-// answeredAtOnce is how many answers are not worth a goroutine more.
+// answeredAtOnce is how many answers are not worth a goroutine more: some 300 µs.
 const answeredAtOnce = 32
 
 // await waits until a rendition has a moment; nil when it takes too long, or the rendition is gone.

@@ -124,6 +124,7 @@ func (b *Blocked) fetch(ctx context.Context, address string) (string, error) {
 	return v.get(ctx, "playlist", address)
 }
 
+// dial connects all. Each reads the playlist first, as a player does: servers close a new connection that is silent for long.
 func (b *Blocked) dial(ctx context.Context, target string) ([]*waiter, error) {
 	u, err := url.Parse(target)
 	if err != nil {
@@ -137,6 +138,7 @@ func (b *Blocked) dial(ctx context.Context, target string) ([]*waiter, error) {
 	if u.Scheme == "https" {
 		dial = (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: b.Insecure}}).DialContext //nolint:gosec // the tester's own choice, and it sends no secret
 	}
+	first := fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nAccept-Encoding: gzip\r\n\r\n", u.EscapedPath(), u.Host)
 	all := make([]*waiter, b.Requests)
 	slots := make(chan struct{}, dialers)
 	var dials sync.WaitGroup
@@ -148,6 +150,7 @@ func (b *Blocked) dial(ctx context.Context, target string) ([]*waiter, error) {
 			defer func() { <-slots }()
 			if w.conn, w.err = dial(ctx, "tcp", host); w.err == nil {
 				w.in = bufio.NewReaderSize(w.conn, 4096)
+				w.ask(first)
 			}
 		})
 	}
@@ -186,7 +189,7 @@ func (b *Blocked) round(ctx context.Context, all []*waiter, target string) (r Bl
 		if i == 0 {
 			ask = reader // whose answer is looked at
 		}
-		w.conn.SetReadDeadline(time.Now().Add(patience))
+		w.conn.SetDeadline(time.Now().Add(patience))
 		if _, w.err = w.conn.Write(ask); w.err == nil {
 			answers.Go(func() { w.read(i == 0) })
 		}
@@ -202,6 +205,14 @@ func (b *Blocked) round(ctx context.Context, all []*waiter, target string) (r Bl
 	}
 	r.take(all, sent)
 	return r, after, nil
+}
+
+// ask for something that is there.
+func (w *waiter) ask(request []byte) {
+	w.conn.SetDeadline(time.Now().Add(patience))
+	if _, w.err = w.conn.Write(request); w.err == nil {
+		w.read(false)
+	}
 }
 
 // read an answer to its last byte. It looks at no more than it must: the tester shares the machine with the server.
