@@ -80,31 +80,46 @@ func (e *epoch) appendPeriod(b []byte, p *period) []byte {
 		b = fmt.Appendf(b, " duration=\"%s\"", iso(p.end-p.start))
 	}
 	b = append(b, ">\n"...)
+	var pictures, sound []int // renditions; those of pictures are one set, that players switch within
 	for i, r := range e.renditions {
-		b = e.appendSet(b, p, i, r)
+		if r.sound() {
+			sound = append(sound, i)
+		} else {
+			pictures = append(pictures, i)
+		}
 	}
+	b = e.appendSet(b, p, 0, "video", pictures)
+	b = e.appendSet(b, p, 1, "audio", sound)
 	return append(b, " </Period>\n"...)
 }
 
-func (e *epoch) appendSet(b []byte, p *period, i int, r *rendition) []byte {
-	rate := r.cfg.ClockRate
-	kind := "video"
-	if r.sound() {
-		kind = "audio"
+func (e *epoch) appendSet(b []byte, p *period, id int, kind string, renditions []int) []byte {
+	if len(renditions) == 0 {
+		return b
 	}
-	peak, _ := r.rates()
-	b = fmt.Appendf(b, "  <AdaptationSet id=\"%d\" contentType=\"%s\" mimeType=\"%s/mp4\" segmentAlignment=\"true\" startWithSAP=\"1\">\n", i, kind, kind)
+	b = fmt.Appendf(b, "  <AdaptationSet id=\"%d\" contentType=\"%s\" mimeType=\"%s/mp4\" segmentAlignment=\"true\" startWithSAP=\"1\">\n", id, kind, kind)
+	rate := e.renditions[renditions[0]].cfg.ClockRate
 	b = fmt.Appendf(b, "   <ProducerReferenceTime id=\"%d\" inband=\"true\" type=\"encoder\" wallClockTime=\"%s\" presentationTime=\"%d\"><UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" value=\"time\"/></ProducerReferenceTime>\n",
-		i, stamp(e.zero+int64(p.start)), timeline.Ticks(p.start, rate))
-	b = fmt.Appendf(b, "   <SegmentTemplate timescale=\"%d\" duration=\"%d\" startNumber=\"%d\" presentationTimeOffset=\"%d\" availabilityTimeOffset=\"%.3f\" availabilityTimeComplete=\"false\" initialization=\"%sinit%d.mp4\" media=\"%s$Number$.m4s\"/>\n",
-		rate, timeline.Ticks(e.plan.length, rate), p.msn, timeline.Ticks(p.start, rate), (e.plan.length - e.plan.part).Seconds(), r.prefix, p.inits[i], r.prefix)
-	b = fmt.Appendf(b, "   <Representation id=\"%s\" codecs=\"%s\" bandwidth=\"%d\"", r.id, cmaf.Codecs(r.cfg), max(1, peak))
-	if r.sound() {
-		b = fmt.Appendf(b, " audioSamplingRate=\"%d\"/>\n", rate)
-	} else {
-		b = fmt.Appendf(b, " width=\"%d\" height=\"%d\" frameRate=\"%d\"/>\n", r.cfg.Width, r.cfg.Height, (time.Second+r.frame/2)/r.frame)
+		id, stamp(e.zero+int64(p.start)), timeline.Ticks(p.start, rate))
+	for _, i := range renditions {
+		b = e.appendRepresentation(b, p, i)
 	}
 	return append(b, "  </AdaptationSet>\n"...)
+}
+
+func (e *epoch) appendRepresentation(b []byte, p *period, i int) []byte {
+	r := e.renditions[i]
+	rate := r.cfg.ClockRate
+	peak, _ := r.rates()
+	b = fmt.Appendf(b, "   <Representation id=\"%s\" codecs=\"%s\" bandwidth=\"%d\"", r.id, cmaf.Codecs(r.cfg), max(1, peak))
+	if r.sound() {
+		b = fmt.Appendf(b, " audioSamplingRate=\"%d\">\n", rate)
+	} else {
+		b = fmt.Appendf(b, " width=\"%d\" height=\"%d\" frameRate=\"%d\">\n", r.cfg.Width, r.cfg.Height, (time.Second+r.frame/2)/r.frame)
+	}
+	b = fmt.Appendf(b, "    <SegmentTemplate timescale=\"%d\" duration=\"%d\" startNumber=\"%d\" presentationTimeOffset=\"%d\" availabilityTimeOffset=\"%.3f\" availabilityTimeComplete=\"false\" initialization=\"%sinit%d.mp4\" media=\"%s$Number$.m4s\"/>\n",
+		rate, timeline.Ticks(e.plan.length, rate), p.msn, timeline.Ticks(p.start, rate), (e.plan.length - e.plan.part).Seconds(), r.prefix, p.inits[i], r.prefix)
+	return append(b, "   </Representation>\n"...)
 }
 
 var dashType = []string{"application/dash+xml"}

@@ -49,6 +49,9 @@ func TestLadder(t *testing.T) {
 	index := s.fetch("index.m3u8")
 	require.Equal(t, 200, index.StatusCode, index.body)
 	require.Equal(t, 3, strings.Count(index.body, "#EXT-X-STREAM-INF"), index.body)
+	manifest := string(s.bridge.packager(s.stream).gen.Load().manifest.plain)
+	require.Equal(t, 2, strings.Count(manifest, "<AdaptationSet "), "DASH players switch within a set\n"+manifest)
+	require.Equal(t, 4, strings.Count(manifest, "<Representation "))
 	open := s.bridge.packager(s.stream).gen.Load().views[0].lastMSN
 	src.send(106)
 	for _, v := range []string{"v0", "v1", "v2", "a0"} {

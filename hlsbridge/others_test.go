@@ -69,12 +69,14 @@ func TestDASH(t *testing.T) {
 		Type   string `xml:"type,attr"`
 		Period []struct {
 			AdaptationSet []struct {
-				SegmentTemplate struct {
-					StartNumber    uint64  `xml:"startNumber,attr"`
-					Duration       float64 `xml:"duration,attr"`
-					Timescale      float64 `xml:"timescale,attr"`
-					Initialization string  `xml:"initialization,attr"`
-					Offset         float64 `xml:"availabilityTimeOffset,attr"`
+				Representation []struct {
+					SegmentTemplate struct {
+						StartNumber    uint64  `xml:"startNumber,attr"`
+						Duration       float64 `xml:"duration,attr"`
+						Timescale      float64 `xml:"timescale,attr"`
+						Initialization string  `xml:"initialization,attr"`
+						Offset         float64 `xml:"availabilityTimeOffset,attr"`
+					}
 				}
 			}
 		}
@@ -84,7 +86,8 @@ func TestDASH(t *testing.T) {
 	require.Len(t, mpd.Period, 1)
 	require.Len(t, mpd.Period[0].AdaptationSet, 2)
 	for _, a := range mpd.Period[0].AdaptationSet {
-		x := a.SegmentTemplate
+		require.Len(t, a.Representation, 1)
+		x := a.Representation[0].SegmentTemplate
 		require.InDelta(t, 4, x.Duration/x.Timescale, 1e-9)
 		require.InDelta(t, 3.88, x.Offset, 1e-9)
 		require.Equal(t, open-1, x.StartNumber)
