@@ -21,6 +21,7 @@ var pages embed.FS
 //	                        socket=1 asks by the WebSocket instead, via=PORT takes the media port to be there; restart(PORT) restarts ICE
 //	/e2e/whip?stream=NAME   publishes numbered pictures and a tone by WHIP; simulcast=1, codec=video/VP8, takeover=1
 //	/e2e/hls?stream=NAME    hls.js; window.hls is its instance, ll=0 turns low latency off
+//	/e2e/abr?player=P&src=  hls.js, shaka or dash.js on a playlist or manifest; window.seen is what package abr judges
 //	/e2e/modules/...        web/node_modules
 //
 // It returns the address, and what ends it.

@@ -41,6 +41,12 @@ const commands = {
       if (Date.now() > end) throw new Error(`not within ${timeout / 1000} s`)
     }
   },
+  // What comes down to a page is slowed to so many bits a second, its answers by so many ms; 0 ends it.
+  async throttle({ page, bits, delay }) {
+    const at = pages.get(page)
+    at.cdp ??= await at.context().newCDPSession(at)
+    await at.cdp.send('Network.emulateNetworkConditions', { offline: false, latency: delay, downloadThroughput: bits ? bits / 8 : -1, uploadThroughput: -1 })
+  },
   call: ({ page, method, args }) => Promise.resolve(pages.get(page)[method](...args)).then((v) => (isPlain(v) ? v : null)),
 }
 

@@ -45,6 +45,14 @@ func (p *Page) Do(out any, method string, args ...any) error {
 	return nil
 }
 
+// Throttle slows what comes down to the page to so many bits a second in all, and every answer by a delay; 0 bits lift the limit.
+func (p *Page) Throttle(bits float64, delay time.Duration) error {
+	if err := p.b.command(map[string]any{"op": "throttle", "page": p.id, "bits": bits, "delay": delay.Milliseconds()}, nil); err != nil {
+		return fmt.Errorf("throttle to %.0f bits/s: %w", bits, err)
+	}
+	return nil
+}
+
 // Wait until an expression becomes true.
 func (p *Page) Wait(js string, timeout time.Duration) error {
 	if err := p.b.command(map[string]any{"op": "wait", "page": p.id, "js": js, "timeout": timeout.Milliseconds()}, nil); err != nil {
