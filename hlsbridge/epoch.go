@@ -195,8 +195,17 @@ func (e *epoch) begin(b boundary) {
 // clock's: dates come back to that over some segments, because players count on each date for the segments around it.
 const longestSlew = 50 * time.Millisecond
 
+// heldDate is how far dates may be from the wall clock before they follow it. Playlists tell whole milliseconds, and players place sound beside pictures by
+// what they read: sound's segments may seem to begin a fraction of a millisecond before the sound does, never after it. There hls.js would find
+// the segment before, which it has, and stop. So the pictures' dates are whole milliseconds and go with the timeline.
+const heldDate = 2 * time.Millisecond
+
+// whole milliseconds of a date.
+func whole(wall int64) int64 { return wall - wall%int64(time.Millisecond) }
+
 func (e *epoch) slew(b *boundary) {
 	r := e.lead()
+	b.wall = whole(b.wall)
 	before := r.open
 	if n := len(r.segments); before == nil && n > 0 {
 		before = r.segments[n-1]
@@ -205,7 +214,11 @@ func (e *epoch) slew(b *boundary) {
 		return
 	}
 	end := before.wall + int64(b.at-before.start)
-	b.wall = min(max(b.wall, end-int64(longestSlew)), end+int64(longestSlew))
+	off := min(max(time.Duration(b.wall-end).Truncate(time.Millisecond), -longestSlew), longestSlew)
+	if off.Abs() <= heldDate {
+		off = 0
+	}
+	b.wall = end + int64(off)
 }
 
 // leave ends the open segment where the pictures stopped and goes on with gaps.
@@ -373,7 +386,7 @@ func (e *epoch) pad(first *media.Frame) {
 	for i := range gapsAhead {
 		back := time.Duration(gapsAhead-i) * d
 		for _, r := range e.renditions {
-			s := &segment{msn: e.msn + 1, start: start - back, wall: first.Server - int64(back), duration: d, complete: true, gap: true}
+			s := &segment{msn: e.msn + 1, start: start - back, wall: whole(first.Server) - int64(back), duration: d, complete: true, gap: true}
 			s.tail = appendSegment(nil, r.segmentAddress(s.msn), s)
 			r.segments = append(r.segments, s)
 		}
