@@ -29,8 +29,9 @@
 //	/dash/{stream}/manifest.mpd                  LL-DASH of the same files
 //	/flv/{stream}.flv                            HTTP-FLV
 //
-// An epoch is one life of a packager, so no name is ever used twice, and numbers only grow: the first media sequence number and
-// discontinuity sequence of an epoch are the whole seconds since 2026 began, and segments last a second or more.
+// An epoch is one life of a packager, so no name is ever used twice, and numbers only grow: the first media sequence number
+// of an epoch is the whole seconds since 2026 began, and segments last a second or more. Its first discontinuity sequence is the hours, or one more than
+// the last epoch's: hls.js cannot have large ones.
 // Playlists hold relative addresses and nothing of who asks. They are the same bytes for everyone.
 //
 // # Caches in front

@@ -379,6 +379,20 @@ func (e *epoch) drop(head uint64) {
 	e.head = head
 }
 
+// cutsSoFar is the discontinuity sequence of what comes next.
+func (e *epoch) cutsSoFar() uint64 {
+	n := e.cuts
+	for _, s := range e.lead().segments {
+		if s.msn >= e.head && s.cut {
+			n++
+		}
+	}
+	if s := e.lead().open; s != nil && s.cut {
+		n++
+	}
+	return n
+}
+
 // pad begins every rendition with empty segments, back from the first picture.
 func (e *epoch) pad(first *media.Frame) {
 	d := e.plan.targetDuration()

@@ -118,3 +118,9 @@ func readAll(t *testing.T, r *http.Response) string {
 	require.NoError(t, err)
 	return string(b)
 }
+
+// hls.js takes as long over a playlist as its discontinuity sequence is large: it stays below a hundred thousand for eleven years.
+func TestDiscontinuitySequenceStaysSmall(t *testing.T) {
+	require.Less(t, firstCut(time.Date(2037, 1, 1, 0, 0, 0, 0, time.UTC)), uint64(100_000))
+	require.Greater(t, firstCut(time.Date(2026, 3, 1, 1, 0, 0, 0, time.UTC)), firstCut(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)))
+}

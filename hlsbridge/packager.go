@@ -30,6 +30,7 @@ type packager struct {
 // past is what an earlier packager of a stream leaves to the next.
 type past struct {
 	number uint64 // above every media sequence number used so far
+	cuts   uint64 // the same of discontinuity sequences
 	plan   *plan  // of the last epoch
 }
 
@@ -83,7 +84,7 @@ func (p *packager) run(ctx context.Context) {
 			return
 		}
 		err := p.follow(ctx, e, layers)
-		p.past = past{e.msn + 1, e.plan}
+		p.past = past{e.msn + 1, e.cutsSoFar() + 1, e.plan}
 		if !errors.Is(err, errTracks) {
 			return
 		}
@@ -203,7 +204,7 @@ func (p *packager) open(layers []*sfu.Layer, now time.Time) *epoch {
 	}
 	e.lead().reader = lead.ReadFrom(key)
 	base := max(firstNumber(now), p.past.number)
-	e.head, e.msn, e.cuts = base, base-1, base
+	e.head, e.msn, e.cuts = base, base-1, max(firstCut(now), p.past.cuts)
 	e.pad(first)
 	p.log.Info("hls: packaging", "epoch", e.name, "part", plan.part, "target", plan.target, "renditions", len(e.renditions), "msn", base)
 	return e
@@ -214,6 +215,10 @@ func (p *packager) open(layers []*sfu.Layer, now time.Time) *epoch {
 func firstNumber(now time.Time) uint64 {
 	return uint64(max(0, now.Unix()-time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Unix()))
 }
+
+// firstCut is the discontinuity sequence that an epoch begins with: the hours since then. It grows as the numbers do, but must be small: hls.js (1.7) keeps a list that
+// is as long as the number is large, and walks through it with every playlist; twenty million of them take most of a second.
+func firstCut(now time.Time) uint64 { return firstNumber(now) / 3600 }
 
 func renditionID(l *sfu.Layer, i int) string {
 	if l.Codec.Kind() == media.Audio {
