@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -189,8 +190,23 @@ func version() string {
 	return "unknown"
 }
 
+// writable makes the data folder if it is not there, and tries a file in it.
+func writable(folder string) error {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(folder, "try-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
 // joinCluster opens the node's part of the cluster: of one, so far.
 func (n *node) joinCluster(ctx context.Context) (err error) {
+	if err := writable(n.cfg.Data); err != nil {
+		return n.cfg.Bad("data", "%v: the node keeps everything there and must be able to write; mend the folder's rights, or name another", err)
+	}
 	n.halted = make(chan error, 2) // one for each group
 	n.cluster, err = cluster.Open(cluster.Config{
 		Dir: filepath.Join(n.cfg.Data, "cluster"), Node: n.cfg.Cluster.Node, Version: version(), Log: n.log,

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
@@ -85,4 +87,15 @@ func TestViewersBeyondCapacityAreToldWhenToTryAgain(t *testing.T) {
 	require.NotEmpty(t, a.Header().Get("Retry-After"))
 	st, _ := h.sfu.Stream("pub")
 	require.Empty(t, st.Status().Viewers, "who was refused holds the stream")
+}
+
+func TestDataFolderThatCannotBeWritten(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	c := config.Default()
+	c.Data = filepath.Join(file, "data")
+	_, err := openNode(t.Context(), c)
+	require.ErrorContains(t, err, "data: ")
+	require.ErrorContains(t, err, file)
+	require.ErrorContains(t, err, "name another")
 }
