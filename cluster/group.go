@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -28,6 +29,11 @@ type group struct {
 	raft      *raft.Raft
 	store     *raftboltdb.BoltStore
 	transport raft.Transport
+
+	proposals sync.WaitGroup // on their way through the log
+
+	mu     sync.Mutex // guards closed
+	closed bool
 }
 
 // openGroup opens the group's log below dir and starts it. A new log founds a group of this node alone.
@@ -106,10 +112,16 @@ func (w logWriter) Write(line []byte) (int, error) {
 // propose stamps a command, writes it and waits until it is applied here. It gives the state machine's answer; an error that this
 // is, is returned as the error.
 func (g *group) propose(ctx context.Context, cmd []byte) (any, error) {
+	if !g.begin() {
+		return nil, ErrClosed
+	}
 	stamp(cmd, time.Now())
 	future := g.raft.Apply(cmd, proposeTimeout)
 	done := make(chan error, 1)
-	go func() { done <- future.Error() }()
+	go func() {
+		defer g.proposals.Done()
+		done <- future.Error()
+	}()
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -122,6 +134,16 @@ func (g *group) propose(ctx context.Context, cmd []byte) (any, error) {
 		return nil, err
 	}
 	return future.Response(), nil
+}
+
+// begin a proposal, which must end with proposals.Done; false if the group is closed.
+func (g *group) begin() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.proposals.Add(1)
+	}
+	return !g.closed
 }
 
 func proposeError(err error) error {
@@ -155,8 +177,13 @@ func (g *group) ready(ctx context.Context) (leader bool, err error) {
 	}
 }
 
-// close stops the group; nothing of it runs when it returns.
+// close stops the group; nothing of it runs when it returns. What was proposed is waited for, because a Raft that has been shut down answers
+// nothing any more; while it runs, each proposal is applied or refused within seconds.
 func (g *group) close() error {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.proposals.Wait()
 	err := g.raft.Shutdown().Error()
 	if c, ok := g.transport.(raft.WithClose); ok {
 		err = errors.Join(err, c.Close())

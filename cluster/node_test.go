@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -198,4 +199,26 @@ func TestSayAfterClose(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 	_, err = n.Decisions.Rules.Put(t.Context(), DefaultRules("r"))
 	require.ErrorIs(t, err, ErrClosed)
+}
+
+// TestCloseLeavesNothing: what is on its way into the log when the node closes is answered, and no goroutine waits for an answer that never comes.
+func TestCloseLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	for range 4 {
+		n := openTest(t, dir)
+		var all sync.WaitGroup
+		some := make(chan struct{}, 200)
+		for i := range 200 {
+			all.Go(func() { n.Messages.Say(context.Background(), Post{Room: "r", User: fmt.Sprint(i), Text: "x"}) })
+			all.Go(func() {
+				n.Decisions.Rules.Put(context.Background(), Rules{Room: id.Stream(fmt.Sprint("r", i))})
+				some <- struct{}{}
+			})
+		}
+		<-some // others are on their way
+		require.NoError(t, n.Close())
+		all.Wait()
+		buf := make([]byte, 4<<20)
+		require.NotContains(t, string(buf[:runtime.Stack(buf, true)]), "cluster.(*group).propose")
+	}
 }

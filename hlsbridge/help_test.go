@@ -234,7 +234,7 @@ func noLeaks(t *testing.T) {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	t.Cleanup(func() {
-		for range 200 {
+		for range 3000 {
 			if runtime.NumGoroutine() <= before {
 				return
 			}

@@ -351,7 +351,7 @@ func noLeaks(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Cleanup(func() {
 		http.DefaultClient.CloseIdleConnections()
-		for range 500 {
+		for range 3000 {
 			if runtime.NumGoroutine() <= before {
 				return
 			}
