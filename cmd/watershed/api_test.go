@@ -234,6 +234,9 @@ func TestTokensNeverGiveMoreThanTheirMaker(t *testing.T) {
 		{token.Claims{Role: token.Admin, Tenant: "*"}, `{"role":"admin","tenant":"acme"}`, 201},
 		{token.Claims{Role: token.Admin, Tenant: "*"}, `{"role":"viewer","streams":["BAD"]}`, 422},
 		{token.Claims{Role: token.Moderator}, `{"role":"viewer"}`, 403},
+		{operator, `{"role":"viewer","ttl":-1}`, 422},
+		{operator, `{"role":"viewer","ttl":18446744074}`, 422}, // 0.3 s, if it wraps around
+		{operator, `{"role":"viewer","name":"a\nb"}`, 422},
 	} {
 		a := mint(c.maker, c.body)
 		require.Equal(t, c.code, a.Code, "%v %s: %s", c.maker.Role, c.body, a.Body)

@@ -137,8 +137,9 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	if err := n.routePages(); err != nil {
 		return nil, err
 	}
-	n.sig.Echo().GET("/healthz", echo.WrapHandler(http.HandlerFunc(n.health.Alive)))
-	n.sig.Echo().GET("/readyz", echo.WrapHandler(http.HandlerFunc(n.health.Takes)))
+	for path, h := range map[string]http.HandlerFunc{"/healthz": n.health.Alive, "/readyz": n.health.Takes} {
+		n.sig.Echo().Match([]string{http.MethodGet, http.MethodHead}, path, echo.WrapHandler(h))
+	}
 	for name, s := range cfg.Streams {
 		if err := n.canPull(name, s); err != nil {
 			return nil, err

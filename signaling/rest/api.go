@@ -70,12 +70,15 @@ func (a *API) Route(e *echo.Echo) {
 			continue
 		}
 		e.Add(ep.method, prefix+ep.path, a.serve(ep))
+		if ep.method == http.MethodGet {
+			e.HEAD(prefix+ep.path, a.serve(ep))
+		}
 		seen[ep.path] = append(seen[ep.path], ep.method)
 	}
 	for path, methods := range seen {
 		e.OPTIONS(prefix+path, preflight(strings.Join(methods, ", ")))
 	}
-	e.GET(prefix+"/openapi.json", a.openAPI)
+	e.Match([]string{http.MethodGet, http.MethodHead}, prefix+"/openapi.json", a.openAPI)
 }
 
 // openToAll lets pages of any origin use the API: nothing here works by a cookie, so a foreign page can do no more than its own program could.

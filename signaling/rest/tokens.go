@@ -21,14 +21,13 @@ const (
 )
 
 func lifetime(seconds int, fallback time.Duration) (time.Duration, error) {
-	ttl := time.Duration(seconds) * time.Second
 	switch {
 	case seconds == 0:
 		return fallback, nil
-	case seconds < 0 || ttl > maxTTL:
+	case seconds < 0 || seconds > int(maxTTL/time.Second): // before it is multiplied: what wraps around is no limit
 		return 0, problem.BadField("ttl", fmt.Sprintf("use 1 to %d seconds", int(maxTTL/time.Second)))
 	}
-	return ttl, nil
+	return time.Duration(seconds) * time.Second, nil
 }
 
 func (a *API) makeToken(c *call) (any, error) {

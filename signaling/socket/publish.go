@@ -303,12 +303,24 @@ func (c *conn) mute(r *request) error {
 		return faultf("not-found", "you publish nothing")
 	}
 	for _, p := range all {
-		if p.claim != nil {
-			p.claim.Mute(room.Muted{Audio: f.Audio, Video: f.Video})
-		}
+		p.mute(room.Muted{Audio: f.Audio, Video: f.Video})
 	}
 	c.reply(r, "muted", room.Muted{Audio: f.Audio, Video: f.Video})
 	return nil
+}
+
+// mute a participant's stream in its room, or the sound of a declared one.
+func (p *publisher) mute(m room.Muted) {
+	if p.claim != nil {
+		p.claim.Mute(m)
+		return
+	}
+	p.mu.Lock()
+	s := p.session
+	p.mu.Unlock()
+	if s != nil {
+		s.Silence(m.Audio)
+	}
 }
 
 // candidate is taken and not needed: the peer's checks tell its addresses, as we are ICE-lite or learn them as peer-reflexive.

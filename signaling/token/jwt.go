@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
@@ -40,7 +41,7 @@ type VerifierConfig struct {
 
 const (
 	maxJWT = 8 << 10 // an identity provider's token with many groups has 4 kB
-	// clockSkew between another issuer and us counts for nbf and iat only: a token ends when it says.
+	// clockSkew between another issuer and us counts for nbf only: a token ends when it says, and iat decides nothing.
 	clockSkew = 30 * time.Second
 
 	keysRefresh = 15 * time.Minute // keys of an issuer that rotates them; an unknown key id refreshes sooner
@@ -214,6 +215,8 @@ func (c *Claims) check(now time.Time) error {
 		return &ClaimError{"tenant", fmt.Sprintf("%q is not a tenant's name", clip(c.Tenant))}
 	case len(c.Subject) > maxWord || len(c.Name) > maxWord || len(c.ID) > maxWord:
 		return &ClaimError{"sub, name or jti", fmt.Sprintf("longer than %d bytes", maxWord)}
+	case strings.ContainsFunc(c.Subject+c.Name+c.ID, unicode.IsControl):
+		return &ClaimError{"sub, name or jti", "has control characters"}
 	}
 	for claim, patterns := range map[string][]string{"streams": c.Streams, "rooms": c.Rooms} {
 		for _, p := range patterns {
