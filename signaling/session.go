@@ -129,9 +129,13 @@ func (s *Server) sessionOptions(c echo.Context) error {
 	return c.NoContent(http.StatusNoContent)
 }
 
+// acceptOf a method is the header that names the media types it takes.
+var acceptOf = map[string]string{http.MethodPost: "Accept-Post", http.MethodPatch: "Accept-Patch"}
+
 // readBody takes a request's body of one media type.
 func readBody(c echo.Context, mediaType, what string) (string, error) {
 	if ct, _, _ := strings.Cut(c.Request().Header.Get("Content-Type"), ";"); !strings.EqualFold(strings.TrimSpace(ct), mediaType) {
+		c.Response().Header().Set(acceptOf[c.Request().Method], mediaType)
 		return "", problem(http.StatusUnsupportedMediaType, "Wrong media type", "send "+what+" as "+mediaType)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, maxSDP))

@@ -66,7 +66,9 @@ func TestStreamsOfTheAPI(t *testing.T) {
 	require.Equal(t, http.StatusPreconditionFailed, as("PUT", "/streams/absent", `{}`, "If-Match", "*").Code)
 	require.Equal(t, http.StatusPreconditionFailed, as("DELETE", "/streams/gate", "", "If-Match", first).Code)
 
-	a = as("PATCH", "/streams/gate", `{"backup":[]}`)
+	require.Equal(t, http.StatusPreconditionFailed, as("PUT", "/streams/gate", `{}`, "If-None-Match", a.Header().Get("ETag")).Code)
+
+	a = as("PATCH", "/streams/gate", `{"backup":[]}`, "If-Match", `"0", `+a.Header().Get("ETag"))
 	require.Equal(t, http.StatusOK, a.Code)
 	require.Len(t, st.Spec().Inputs, 1)
 	require.Equal(t, "rtsp://127.0.0.1:1/y", st.Spec().Inputs[0].Low)

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"watershed/sfu"
@@ -164,12 +165,25 @@ func matches(c *call, version uint64) error {
 	h := c.Request().Header
 	want, none := h.Get("If-Match"), h.Get("If-None-Match")
 	switch {
-	case want != "" && (version == 0 || want != "*" && want != etag(version)):
+	case want != "" && !names(want, version):
 		return ErrConflict
-	case none == "*" && version != 0:
+	case none != "" && names(none, version):
 		return problem.New(http.StatusPreconditionFailed, "It is there already", "without If-None-Match it is replaced")
 	}
 	return nil
+}
+
+// names reports whether a header of preconditions, a list of ETags or *, is for the version.
+func names(header string, version uint64) bool {
+	if version == 0 {
+		return false
+	}
+	for tag := range strings.SplitSeq(header, ",") {
+		if tag = strings.TrimSpace(tag); tag == "*" || tag == etag(version) {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *API) putStream(c *call) (any, error) {
