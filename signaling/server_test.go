@@ -19,9 +19,9 @@ import (
 	problems "watershed/signaling/problem"
 )
 
-// TestBodyThatNeverEnds: who announces a body and does not send it is told so, and cut off; who has sent it may wait for the answer.
-func TestBodyThatNeverEnds(t *testing.T) {
-	const patience = 50 * time.Millisecond
+// patient is a server that gives bodies so long, and takes longer to answer.
+func patient(t *testing.T, patience time.Duration) *httptest.Server {
+	t.Helper()
 	e := echo.New()
 	e.HTTPErrorHandler = problems.Handler(slog.New(slog.DiscardHandler))
 	e.Use(bodyWithin(patience))
@@ -32,14 +32,18 @@ func TestBodyThatNeverEnds(t *testing.T) {
 		select {
 		case <-c.Request().Context().Done():
 			return c.Request().Context().Err()
-		case <-time.After(4 * patience):
+		case <-time.After(patience * 3 / 2):
 			return c.NoContent(http.StatusNoContent)
 		}
 	})
 	srv := httptest.NewServer(e)
-	defer srv.Close()
+	t.Cleanup(srv.Close)
+	return srv
+}
 
-	slow, err := net.Dial("tcp", srv.Listener.Addr().String())
+// TestBodyThatNeverEnds: who announces a body and does not send it is told so, and cut off.
+func TestBodyThatNeverEnds(t *testing.T) {
+	slow, err := net.Dial("tcp", patient(t, 50*time.Millisecond).Listener.Addr().String())
 	require.NoError(t, err)
 	defer slow.Close()
 	fmt.Fprintf(slow, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\nContent-Length: 1000\r\n\r\nv=0")
@@ -49,8 +53,11 @@ func TestBodyThatNeverEnds(t *testing.T) {
 	require.Equal(t, "application/problem+json", r.Header.Get("Content-Type"))
 	_, err = io.Copy(io.Discard, slow) // returns when the server has closed it
 	require.NoError(t, err)
+}
 
-	r, err = http.Post(srv.URL, "application/sdp", strings.NewReader("v=0"))
+// TestAnswerMayTakeLongerThanTheBody: the body's deadline ends with the body.
+func TestAnswerMayTakeLongerThanTheBody(t *testing.T) {
+	r, err := http.Post(patient(t, 2*time.Second).URL, "application/sdp", strings.NewReader("v=0"))
 	require.NoError(t, err)
 	r.Body.Close()
 	require.Equal(t, http.StatusNoContent, r.StatusCode)
