@@ -89,24 +89,10 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 			n.abandon()
 		}
 	}()
-	shards := cfg.WebRTC.Shards
-	if shards == 0 {
-		shards = runtime.NumCPU()
-	}
-	port, err := leg.Listen(ctx, leg.Config{Listen: cfg.WebRTC.Listen, Shards: shards, Public: cfg.WebRTC.Public, Log: log})
+	port, ffmpeg, err := n.openMedia(ctx)
 	if err != nil {
-		return nil, listenError("webrtc", err)
+		return nil, err
 	}
-	ffmpeg := transcode.Find(ctx)
-	if err := ffmpeg.Err(); err != nil {
-		log.Warn("no conversions", "error", err)
-	}
-	n.sfu = sfu.New(sfu.Config{
-		Port: port, Log: log, Converter: transcode.NewConverter(ffmpeg, log),
-		Pullers:  map[string]sfu.Puller{"rtsp": rtsp.Pull, "rtsps": rtsp.Pull, "rtmp": rtmp.Pull, "rtmps": rtmp.Pull, "srt": srt.Pull},
-		Changed:  func(st *sfu.Stream) { n.sockets.StreamChanged(st) },
-		Feedback: record(cfg.WebRTC.Trace, log),
-	})
 	publishers, err := whip.New(port, log)
 	if err != nil {
 		return nil, err
@@ -140,14 +126,45 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	for path, h := range map[string]http.HandlerFunc{"/healthz": n.health.Alive, "/readyz": n.health.Takes} {
 		n.sig.Echo().Match([]string{http.MethodGet, http.MethodHead}, path, echo.WrapHandler(h))
 	}
-	for name, s := range cfg.Streams {
+	if err := n.declare(); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// openMedia opens the media plane.
+func (n *node) openMedia(ctx context.Context) (*leg.Port, *transcode.FFmpeg, error) {
+	shards := n.cfg.WebRTC.Shards
+	if shards == 0 {
+		shards = runtime.NumCPU()
+	}
+	port, err := leg.Listen(ctx, leg.Config{Listen: n.cfg.WebRTC.Listen, Shards: shards, Public: n.cfg.WebRTC.Public, Log: n.log})
+	if err != nil {
+		return nil, nil, listenError("webrtc", err)
+	}
+	ffmpeg := transcode.Find(ctx)
+	if err := ffmpeg.Err(); err != nil {
+		n.log.Warn("no conversions", "error", err)
+	}
+	n.sfu = sfu.New(sfu.Config{
+		Port: port, Log: n.log, Converter: transcode.NewConverter(ffmpeg, n.log),
+		Pullers:  map[string]sfu.Puller{"rtsp": rtsp.Pull, "rtsps": rtsp.Pull, "rtmp": rtmp.Pull, "rtmps": rtmp.Pull, "srt": srt.Pull},
+		Changed:  func(st *sfu.Stream) { n.sockets.StreamChanged(st) },
+		Feedback: record(n.cfg.WebRTC.Trace, n.log),
+	})
+	return port, ffmpeg, nil
+}
+
+// declare the configuration's streams.
+func (n *node) declare() error {
+	for name, s := range n.cfg.Streams {
 		if err := n.canPull(name, s); err != nil {
-			return nil, err
+			return err
 		}
 		full, _ := id.ParseStream(name) // config.Check has seen it
 		n.sfu.Declare(full, s.Spec())
 	}
-	return n, nil
+	return nil
 }
 
 // canPull says of a stream of the configuration whether there is a way to pull its inputs.

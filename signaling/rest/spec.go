@@ -111,19 +111,27 @@ func (a *API) fillInputs(spec *sfu.Spec, b *StreamBody) error {
 	case b.Inputs == nil && b.Source == nil && b.Sub == nil && b.Backup == nil:
 		return nil
 	}
-	first, rest := slices.Clone(spec.Inputs), []sfu.Input(nil)
-	if len(first) > 1 {
-		first, rest = first[:1], first[1:]
+	if err := a.checkURLs(b); err != nil {
+		return err
 	}
+	inputs, err := b.inputs(spec.Inputs)
+	if err != nil {
+		return err
+	}
+	if len(inputs) > maxInputs {
+		return problem.BadField("inputs", fmt.Sprintf("at most %d inputs", maxInputs))
+	}
+	spec.Inputs = inputs
+	return nil
+}
+
+// inputs that the body makes of those that are there.
+func (b *StreamBody) inputs(now []sfu.Input) ([]sfu.Input, error) {
+	first := slices.Clone(now[:min(1, len(now))])
+	rest := slices.Clone(now[len(first):])
 	if b.Inputs != nil {
 		first, rest = nil, nil
-		for i, in := range *b.Inputs {
-			if err := a.checkURLs(map[string]string{fmt.Sprintf("inputs[%d].high", i): in.High, fmt.Sprintf("inputs[%d].low", i): in.Low}); err != nil {
-				return err
-			}
-			if in.High == "" {
-				return problem.BadField(fmt.Sprintf("inputs[%d].high", i), "a URL such as rtsp://10.0.0.5/stream is needed")
-			}
+		for _, in := range *b.Inputs {
 			first = append(first, sfu.Input{High: in.High, Low: in.Low})
 		}
 	}
@@ -133,53 +141,63 @@ func (a *API) fillInputs(spec *sfu.Spec, b *StreamBody) error {
 			first = []sfu.Input{{High: *b.Source}}
 		}
 	}
-	if b.Sub != nil {
-		if len(first) == 0 && *b.Sub != "" {
-			return problem.BadField("sub", "the low layer of which source? give source too")
-		}
-		if len(first) > 0 {
-			first[0].Low = *b.Sub
-		}
+	switch {
+	case b.Sub != nil && len(first) > 0:
+		first[0].Low = *b.Sub
+	case b.Sub != nil && *b.Sub != "":
+		return nil, problem.BadField("sub", "the low layer of which source? give source too")
 	}
 	if b.Backup != nil {
 		rest = nil
-		for i, u := range *b.Backup {
-			if u == "" {
-				return problem.BadField(fmt.Sprintf("backup[%d]", i), "a URL such as rtsp://10.0.0.5/stream is needed")
-			}
-			if err := a.checkURLs(map[string]string{fmt.Sprintf("backup[%d]", i): u}); err != nil {
-				return err
-			}
+		for _, u := range *b.Backup {
 			rest = append(rest, sfu.Input{High: u})
 		}
 	}
+	return append(first, rest...), nil
+}
+
+// checkURLs of a body; only source, sub and low may be empty.
+func (a *API) checkURLs(b *StreamBody) error {
 	for field, u := range map[string]*string{"source": b.Source, "sub": b.Sub} {
-		if u != nil {
-			if err := a.checkURLs(map[string]string{field: *u}); err != nil {
+		if u != nil && *u != "" {
+			if err := a.checkURL(field, *u); err != nil {
 				return err
 			}
 		}
 	}
-	spec.Inputs = append(first, rest...)
-	if len(spec.Inputs) > maxInputs {
-		return problem.BadField("inputs", fmt.Sprintf("at most %d inputs", maxInputs))
+	if b.Inputs != nil {
+		for i, in := range *b.Inputs {
+			if err := a.checkURL(fmt.Sprintf("inputs[%d].high", i), in.High); err != nil {
+				return err
+			}
+			if in.Low == "" {
+				continue
+			}
+			if err := a.checkURL(fmt.Sprintf("inputs[%d].low", i), in.Low); err != nil {
+				return err
+			}
+		}
+	}
+	if b.Backup != nil {
+		for i, u := range *b.Backup {
+			if err := a.checkURL(fmt.Sprintf("backup[%d]", i), u); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// checkURLs looks at URLs by the field that they are in; "" is none. Errors never show the URL, which may have credentials.
-func (a *API) checkURLs(urls map[string]string) error {
-	for field, raw := range urls {
-		if raw == "" {
-			continue
-		}
-		u, err := url.Parse(raw)
-		switch {
-		case err != nil || u.Host == "" || len(raw) > maxURL:
-			return problem.BadField(field, "not a URL such as rtsp://10.0.0.5/stream")
-		case !slices.Contains(a.cfg.Schemes, u.Scheme):
-			return problem.BadField(field, fmt.Sprintf("%q cannot be pulled: use %s", clip(u.Scheme), strings.Join(a.cfg.Schemes, ", ")))
-		}
+// checkURL looks at one. Its errors never show it: it may have credentials.
+func (a *API) checkURL(field, raw string) error {
+	u, err := url.Parse(raw)
+	switch {
+	case raw == "":
+		return problem.BadField(field, "a URL such as rtsp://10.0.0.5/stream is needed")
+	case err != nil || u.Host == "" || len(raw) > maxURL:
+		return problem.BadField(field, "not a URL such as rtsp://10.0.0.5/stream")
+	case !slices.Contains(a.cfg.Schemes, u.Scheme):
+		return problem.BadField(field, fmt.Sprintf("%q cannot be pulled: use %s", clip(u.Scheme), strings.Join(a.cfg.Schemes, ", ")))
 	}
 	return nil
 }
