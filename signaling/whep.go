@@ -3,6 +3,7 @@ package signaling
 import (
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"time"
@@ -72,7 +73,7 @@ func (s *Server) postWHEP(c echo.Context) error {
 		release()
 		if errors.Is(err, leg.ErrFull) {
 			p := problem(http.StatusServiceUnavailable, "Too many join", err.Error())
-			p.RetryAfter = 2 * time.Second
+			p.RetryAfter = retryFull + rand.N(retrySpread)
 			return p
 		}
 		return problem(http.StatusBadRequest, "Offer not understood", err.Error())
@@ -91,6 +92,13 @@ func (s *Server) postWHEP(c echo.Context) error {
 		stream: st.Name, does: access.Watch, who: p, addr: c.Request().RemoteAddr, since: time.Now(), viewer: v,
 	}, v.Answer)
 }
+
+// Viewers of a node that restarted come all at once; those who are refused come back spread over as long as it takes to shake hands with
+// 10,000 of them on two cores.
+const (
+	retryFull   = 2 * time.Second
+	retrySpread = 8 * time.Second
+)
 
 var errCodec = errors.New("no common codec")
 

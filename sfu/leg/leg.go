@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -86,6 +87,7 @@ type Leg struct {
 	remote   Remote
 	closed   bool
 	starting bool
+	tcp      []*tcpConn // that the peer opened; one of them may be the path
 	dtls     *dtls.Conn
 	srtcpIn  *srtp.Context
 	rtcpBuf  []byte
@@ -244,20 +246,45 @@ func (l *Leg) Close(reason error) {
 		return
 	}
 	l.closed = true
-	d := l.dtls
+	d, tcp := l.dtls, l.tcp
+	l.tcp = nil
 	l.mu.Unlock()
 	l.Dead.Store(true)
 	l.arrived()
+	hangUp := func() {
+		l.pipe.Close()
+		for _, t := range tcp {
+			t.hangUp()
+		}
+	}
 	if d != nil {
 		l.port.tasks.Go(func() { // says close_notify; it waits for its own goroutines
 			d.Close()
-			l.pipe.Close()
+			hangUp()
 		})
 	} else {
-		l.pipe.Close()
+		hangUp()
 	}
 	l.port.remove(l)
 	l.handler.Closed(l, reason)
+}
+
+// adopt makes a connection end with the leg.
+func (l *Leg) adopt(t *tcpConn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		t.hangUp()
+		return
+	}
+	l.tcp = append(l.tcp, t)
+}
+
+// disown forgets a connection that ended by itself.
+func (l *Leg) disown(t *tcpConn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tcp = slices.DeleteFunc(l.tcp, func(o *tcpConn) bool { return o == t })
 }
 
 // expired reports why the leg should end at this time, or nil.

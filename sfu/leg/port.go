@@ -162,18 +162,45 @@ func (p *Port) expire(ctx context.Context) {
 }
 
 func (p *Port) readUDP(ctx context.Context, i int) error {
+	return p.readFrom(ctx, i, p.conns[i].Read)
+}
+
+// A read fails now and then for one peer's sake, where the system tells ICMP errors to the socket. A socket that only fails is asked again more and more
+// slowly, 2 s in all, before the port is given up.
+const (
+	firstPause  = time.Millisecond
+	mostFailed  = 12
+	worthALine  = 5
+	readBackoff = 2
+)
+
+// readFrom hands out what socket i reads.
+func (p *Port) readFrom(ctx context.Context, i int, read func([]byte) (int, netip.AddrPort, error)) error {
 	buf := make([]byte, 2048)
-	conn := p.conns[i]
+	failed, pause := 0, firstPause
 	for {
-		n, from, err := conn.Read(buf)
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
-				return nil
+		n, from, err := read(buf)
+		switch {
+		case err == nil:
+			failed, pause = 0, firstPause
+			if !p.receive(buf[:n], from, path{peer: from, conn: i}) {
+				p.foreign.deliver(buf[:n], from)
 			}
-			continue // an ICMP error of some peer, told by the socket
+			continue
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return nil
 		}
-		if !p.receive(buf[:n], from, path{peer: from, conn: i}) {
-			p.foreign.deliver(buf[:n], from)
+		if failed++; failed == mostFailed {
+			return fmt.Errorf("read media port %s/udp, %d times in a row: %w", p.cfg.Listen, failed, err)
+		}
+		if failed == worthALine && p.cfg.Log != nil {
+			p.cfg.Log.Warn("the media port cannot be read", "listen", p.cfg.Listen, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+			pause *= readBackoff
 		}
 	}
 }

@@ -2,12 +2,18 @@ package leg
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/pion/stun/v4"
 	"github.com/stretchr/testify/require"
 
 	"watershed/sfu/udpbatch"
@@ -127,4 +133,79 @@ func TestEveryFamilyIsAnnounced(t *testing.T) {
 	for _, a := range port.Addresses() {
 		require.False(t, a.IsLinkLocalUnicast() || a.Is4In6() || a.IsUnspecified(), a)
 	}
+}
+
+// TestDeafSocketsEndThePort: an error that stays is not asked about a million times, and in the end it is the node's.
+func TestDeafSocketsEndThePort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		p := &Port{cfg: Config{Listen: ":8189", Log: slog.New(slog.NewTextHandler(&log, nil))}}
+		broken, reads := errors.New("bad file descriptor"), 0
+		err := p.readFrom(t.Context(), 0, func([]byte) (int, netip.AddrPort, error) {
+			reads++
+			return 0, netip.AddrPort{}, broken
+		})
+		require.ErrorIs(t, err, broken)
+		require.ErrorContains(t, err, ":8189")
+		require.Equal(t, mostFailed, reads)
+		require.Equal(t, 1, strings.Count(log.String(), "\n"))
+
+		reads = 0
+		require.NoError(t, p.readFrom(t.Context(), 0, func([]byte) (int, netip.AddrPort, error) {
+			if reads++; reads == 100*worthALine {
+				return 0, netip.AddrPort{}, net.ErrClosed
+			}
+			if reads%worthALine == 0 {
+				return 0, netip.AddrPort{}, nil // an empty datagram
+			}
+			return 0, netip.AddrPort{}, broken
+		}), "errors between datagrams")
+		require.Equal(t, 1, strings.Count(log.String(), "\n"))
+	})
+}
+
+// TestConnectionsEndWithTheirLeg: what is queued still goes, then the peer reads the end.
+func TestConnectionsEndWithTheirLeg(t *testing.T) {
+	port := listen(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- port.acceptTCP(ctx) }()
+	l, err := port.New(stranger, nobody{})
+	require.NoError(t, err)
+	ufrag, _ := l.Credentials()
+	check, err := stun.Build(stun.TransactionID, stun.BindingRequest, stun.NewUsername(ufrag+":them"))
+	require.NoError(t, err)
+	var open []net.Conn
+	for range 3 {
+		c, err := net.Dial("tcp", port.tcp.Addr().String())
+		require.NoError(t, err)
+		defer c.Close()
+		_, err = c.Write(append([]byte{0, byte(len(check.Raw))}, check.Raw...))
+		require.NoError(t, err)
+		open = append(open, c)
+	}
+	require.Eventually(t, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.tcp) == 3
+	}, 10*time.Second, time.Millisecond)
+	open[2].Close()
+	require.Eventually(t, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.tcp) == 2
+	}, 10*time.Second, time.Millisecond)
+	for _, conn := range l.tcp {
+		conn.queue([]byte("goodbye"))
+	}
+	l.Close(ErrClosed)
+	for _, c := range open[:2] {
+		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		text, err := io.ReadAll(c)
+		require.NoError(t, err)
+		require.Equal(t, "\x00\x07goodbye", string(text))
+	}
+	cancel()
+	port.tcp.Close()
+	require.NoError(t, <-ended)
 }

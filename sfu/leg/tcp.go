@@ -18,6 +18,7 @@ const (
 	firstFrame   = 10 * time.Second // a connection that says nothing is closed
 	tcpQueue     = 512              // datagrams waiting for a slow connection: half a second of 10 Mb/s
 	tcpKeepAlive = 45 * time.Second // idle for longer than consent lasts
+	tcpFlush     = time.Second      // for what is queued when the leg ends: the node may be ending, too
 	maxStrangers = 1024             // connections that have said nothing yet; a client speaks at once
 )
 
@@ -26,7 +27,16 @@ type tcpConn struct {
 	conn    net.Conn
 	out     chan []byte
 	dropped atomic.Uint64
+	over    chan struct{} // closed when nothing more comes: the leg ended, or the peer
+	once    sync.Once
 }
+
+func newTCPConn(c net.Conn) *tcpConn {
+	return &tcpConn{conn: c, out: make(chan []byte, tcpQueue), over: make(chan struct{})}
+}
+
+// hangUp closes the connection after what is queued.
+func (t *tcpConn) hangUp() { t.once.Do(func() { close(t.over) }) }
 
 // queue copies a datagram for sending and never waits: a full queue drops it as a full path would.
 func (t *tcpConn) queue(datagram []byte) {
@@ -78,37 +88,59 @@ func (p *Port) serveTCP(ctx context.Context, c net.Conn) {
 		return
 	}
 	m, ok := decodeSTUN(buf[:n])
-	if !ok || p.leg(ufragOf(m)) == nil {
+	var l *Leg
+	if ok {
+		l = p.leg(ufragOf(m))
+	}
+	if l == nil {
 		c.SetReadDeadline(time.Time{})
 		first := binary.BigEndian.AppendUint16(nil, uint16(n))
 		p.foreignTCP.deliver(&replayConn{Conn: c, r: io.MultiReader(bytes.NewReader(append(first, buf[:n]...)), c)})
 		return
 	}
-	t := &tcpConn{conn: c, out: make(chan []byte, tcpQueue)}
-	done := make(chan struct{})
+	t := newTCPConn(c)
 	var writer sync.WaitGroup
-	writer.Go(func() { t.write(done) })
+	writer.Go(t.write)
+	l.adopt(t)
 	from := addrPort(c.RemoteAddr())
 	for err == nil {
 		p.receive(buf[:n], from, path{peer: from, tcp: t})
 		c.SetReadDeadline(time.Now().Add(tcpKeepAlive))
 		n, err = readFrame(c, buf)
 	}
-	close(done)
+	l.disown(t)
+	t.hangUp()
 	c.Close()
 	writer.Wait()
 }
 
-func (t *tcpConn) write(done <-chan struct{}) {
+// write sends until the connection is over, and closes it.
+func (t *tcpConn) write() {
+	defer t.conn.Close()
 	for {
 		select {
 		case f := <-t.out:
 			t.conn.SetWriteDeadline(time.Now().Add(tcpKeepAlive))
 			if _, err := t.conn.Write(f); err != nil {
-				t.conn.Close()
 				return
 			}
-		case <-done:
+		case <-t.over:
+			t.flush()
+			return
+		}
+	}
+}
+
+// flush sends what is queued, the DTLS alert that says goodbye among it.
+func (t *tcpConn) flush() {
+	t.conn.SetWriteDeadline(time.Now().Add(tcpFlush))
+	for {
+		select {
+		case f := <-t.out:
+			if _, err := t.conn.Write(f); err != nil {
+				return
+			}
+		default:
 			return
 		}
 	}

@@ -49,8 +49,8 @@ describe('the ladder', () => {
     }
   });
 
-  it('waits as long as a busy server asks', () => {
-    expect(new Ladder(null, half).failed('busy', 7000)).toEqual({ do: 'retry', via: 'webrtc', delay: 7000 });
+  it('waits as long as a busy server asks, and up to a second more', () => {
+    expect(new Ladder(null, half).failed('busy', 7000)).toEqual({ do: 'retry', via: 'webrtc', delay: 7500 });
   });
 });
 

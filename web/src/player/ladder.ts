@@ -62,7 +62,8 @@ export class Ladder {
       return { do: 'fall', via: next, because: why };
     }
     if (why === 'unsupported') return { do: 'stop', because: why };
-    return { do: 'retry', via: this.via, delay: Math.max(retryAfter, backoff(attempt, this.#random)) };
+    // The server tells many the same whole seconds: nobody is early, and not all come at the same moment.
+    return { do: 'retry', via: this.via, delay: Math.max(retryAfter && retryAfter + 1000 * this.#random(), backoff(attempt, this.#random)) };
   }
 }
 
