@@ -142,6 +142,9 @@ func (b *Browser) deliver(a answer) {
 	}
 }
 
+// answerWithin is for a Chromium that hangs. What it is asked for has shorter limits of its own, a minute at most.
+const answerWithin = 2 * time.Minute
+
 // command runs one of the driver's commands.
 func (b *Browser) command(fields map[string]any, out any) error {
 	c := make(chan answer, 1)
@@ -170,6 +173,8 @@ func (b *Browser) command(fields map[string]any, out any) error {
 		return json.Unmarshal(a.Result, out)
 	case <-b.done:
 		return errors.New("the browser has ended")
+	case <-time.After(answerWithin):
+		return fmt.Errorf("no answer from Chromium within %v", answerWithin)
 	}
 }
 

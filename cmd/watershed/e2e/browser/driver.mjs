@@ -66,6 +66,7 @@ say({ ready: browser.version() })
 createInterface({ input: process.stdin })
   .on('line', run)
   .on('close', async () => {
+    setTimeout(() => process.exit(1), 5000) // a Chromium that hangs is killed by that
     await browser.close()
     process.exit(0)
   })
