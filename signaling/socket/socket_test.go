@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -203,25 +204,27 @@ func TestCloses(t *testing.T) {
 		text string
 		code int
 	}{
-		"not JSON":       {`hello`, 1007},
-		"a list":         {`[]`, 1007},
-		"bad UTF-8":      {"{\"t\":\"hello\",\"name\":\"\xff\"}", 1007},
-		"not hello":      {`{"t":"ping"}`, 4400},
-		"hello of 1 MB":  {`{"t":"hello","name":"` + strings.Repeat("x", 1<<20) + `"}`, 4400},
-		"wrong field":    {`{"t":"hello","rooms":{}}`, 4400},
-		"bad token":      {`{"t":"hello","token":"a.b.c"}`, 4401},
-		"expired token":  {`{"t":"hello","token":"` + n.mintAt(time.Now().Add(-2*time.Hour), "x", token.Viewer) + `"}`, 4401},
-		"beyond measure": {`{"t":"hello","name":"` + strings.Repeat("x", 5<<20) + `"}`, 1009},
+		"not JSON":      {`hello`, 1007},
+		"a list":        {`[]`, 1007},
+		"bad UTF-8":     {"{\"t\":\"hello\",\"name\":\"\xff\"}", 1007},
+		"not hello":     {`{"t":"ping"}`, 4400},
+		"hello of 1 MB": {`{"t":"hello","name":"` + strings.Repeat("x", 1<<20) + `"}`, 4400},
+		"wrong field":   {`{"t":"hello","rooms":{}}`, 4400},
+		"bad token":     {`{"t":"hello","token":"a.b.c"}`, 4401},
+		"expired token": {`{"t":"hello","token":"` + n.mintAt(time.Now().Add(-2*time.Hour), "x", token.Viewer) + `"}`, 4401},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := n.dial()
-			c.ws.Write(t.Context(), websocket.MessageText, []byte(f.text)) // the longest is cut off while it is written
+			c.ws.Write(t.Context(), websocket.MessageText, []byte(f.text))
 			require.Equal(t, f.code, c.closed())
 		})
 	}
 	c := n.dial()
 	require.NoError(t, c.ws.Write(t.Context(), websocket.MessageBinary, []byte(`{"t":"hello"}`)))
 	require.Equal(t, 1003, c.closed())
+	c, _ = n.hello(nil)
+	c.ws.Write(t.Context(), websocket.MessageText, bytes.Repeat([]byte("x"), 5<<20)) // is cut off while it is written
+	require.Equal(t, 1009, c.closed(), "beyond measure")
 	require.Eventually(t, func() bool { return n.sockets.Sockets() == 0 }, 10*time.Second, 5*time.Millisecond)
 }
 

@@ -109,14 +109,26 @@ func TestOneVisitorCountsOnce(t *testing.T) {
 			defer p.Close()
 			waitPlaying(t, p, via)
 			require.NoError(t, p.WaitPictures(0, 20, patience))
-			require.NoError(t, p.Wait(`document.querySelector('.about-line .num')?.textContent === '1 watching'`, patience))
+			waitWatching(t, p, "1 watching")
 			second := openPage(t, n, "/watch/cam0?via="+via)
 			waitPlaying(t, second, via)
 			for _, page := range []*browser.Page{p, second} {
-				require.NoError(t, page.Wait(`document.querySelector('.about-line .num')?.textContent === '2 watching'`, patience))
+				waitWatching(t, page, "2 watching")
 			}
 			require.NoError(t, second.Close())
-			require.NoError(t, p.Wait(`document.querySelector('.about-line .num')?.textContent === '1 watching'`, patience))
+			waitWatching(t, p, "1 watching")
 		})
+	}
+}
+
+// waitWatching waits until the page says how many watch.
+func waitWatching(t *testing.T, p *browser.Page, want string) {
+	t.Helper()
+	const says = `document.querySelector('.about-line .num')?.textContent`
+	if err := p.Wait(says+` === '`+want+`'`, patience); err != nil {
+		var got, about string
+		p.Eval(says+` ?? ''`, &got)
+		p.Eval(`document.body.innerText`, &about)
+		require.NoError(t, err, "the page says %q, and in all:\n%s", got, about)
 	}
 }
