@@ -93,6 +93,29 @@ func TestLayerFollowsThePath(t *testing.T) {
 	require.NoError(t, check.Err())
 }
 
+// TestWhoOnlyLosesGetsTheSmallLayer: repeats do not help whose path loses a third of everything, so there are few, and less to lose.
+func TestWhoOnlyLosesGetsTheSmallLayer(t *testing.T) {
+	s := node(t, nil)
+	st := s.Declare("cam", sfu.Spec{})
+	simulcast(t, st)
+	path := mediatest.NewPath(t, s.Port().Conns()[0].LocalAddr(), 10*time.Millisecond)
+	check := &mediatest.Checker{Kind: "video", Lossy: true}
+	p, v := watch(t, s, st, peer.Config{
+		Verify: 1, REMB: true, Route: func(netip.AddrPort) netip.AddrPort { return path.Addr() }, OnPacket: check.Packet,
+	})
+	on := func(label string) func() bool {
+		return func() bool { l := v.Slots[0].Layer(); return l != nil && l.Label == label }
+	}
+	eventually(t, on("high"), "did not start on the best layer")
+	eventually(t, func() bool { _, f := check.Seen(); return f > 100 }, "no pictures")
+	path.SetLoss(1.0 / 3)
+	eventually(t, on("low"), "still on the high layer")
+	_, seen := check.Seen()
+	eventually(t, func() bool { _, f := check.Seen(); return f > seen+20 }, "no pictures of the low layer")
+	require.Positive(t, p.Tracks[0].NACKs.Load())
+	require.NoError(t, check.Err())
+}
+
 func TestAskedForLayerStays(t *testing.T) {
 	s := node(t, nil)
 	st := s.Declare("cam", sfu.Spec{})

@@ -92,6 +92,9 @@ type Leg struct {
 	srtcpIn  *srtp.Context
 	rtcpBuf  []byte
 
+	rtcpSecond int64 // Unix seconds, and the messages that have come in it
+	rtcpSeen   int
+
 	gcm    *seal.Sealer  // of media, nil if the peer does not take AES-GCM; owned like out
 	out    *srtp.Context // owned by whoever owns the outgoing side, after Ready
 	header rtp.Header    // scratch of Seal
@@ -402,10 +405,19 @@ func (l *Leg) keys(conn *dtls.Conn) error {
 	return nil
 }
 
+// maxRTCP is how many messages a second are read of one peer. Browsers send five, and one for each burst of losses; a wall of 25 videos on a bad network some
+// hundred. More are dropped before they cost a decryption.
+const maxRTCP = 1000
+
 // receiveRTCP handles one protected RTCP datagram.
 func (l *Leg) receiveRTCP(datagram []byte) {
+	now := time.Now().Unix()
 	l.mu.Lock()
-	if l.srtcpIn == nil || l.closed {
+	if l.rtcpSecond != now {
+		l.rtcpSecond, l.rtcpSeen = now, 0
+	}
+	l.rtcpSeen++
+	if l.srtcpIn == nil || l.closed || l.rtcpSeen > maxRTCP {
 		l.mu.Unlock()
 		return
 	}
@@ -418,7 +430,7 @@ func (l *Leg) receiveRTCP(datagram []byte) {
 		l.port.rejected.Add(1)
 		return
 	}
-	l.lastSeen.Store(time.Now().Unix())
+	l.lastSeen.Store(now)
 	l.handler.RTCP(l, plain)
 	l.mu.Lock()
 	l.rtcpBuf = plain

@@ -1,6 +1,7 @@
 package mediatest
 
 import (
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -22,6 +23,7 @@ type Path struct {
 	view  netip.AddrPort
 	Drops atomic.Int64
 	cut   atomic.Bool
+	loss  atomic.Uint64 // of 1<<32
 
 	running sync.WaitGroup
 }
@@ -81,6 +83,9 @@ func (p *Path) Addr() netip.AddrPort { return p.outer.LocalAddr().(*net.UDPAddr)
 // SetRate changes the bottleneck; 0 is none.
 func (p *Path) SetRate(bps int64) { p.rate.Store(bps) }
 
+// SetLoss has the path lose a fraction of what goes to the viewer, at random.
+func (p *Path) SetLoss(fraction float64) { p.loss.Store(uint64(fraction * (1 << 32))) }
+
 // Cut ends the path: nothing passes any more, in either direction, and nobody is told.
 func (p *Path) Cut() { p.cut.Store(true) }
 
@@ -109,6 +114,10 @@ func (p *Path) down(parcels chan<- parcel) {
 		n, err := p.inner.Read(buf)
 		if err != nil {
 			return
+		}
+		if uint64(rand.Uint32()) < p.loss.Load() {
+			p.Drops.Add(1)
+			continue
 		}
 		now := time.Now()
 		if free.Before(now) {

@@ -15,7 +15,7 @@ import (
 // whepLoad runs viewers against a set-up's streams and stops it.
 func (b *bench) whepLoad(s *setup, streams, viewers int) (r *loadtest.Result, err error) {
 	defer func() { err = errors.Join(err, s.end()) }()
-	w := loadtest.WHEP{Viewers: viewers, Rate: 100, Duration: 20 * time.Second, PID: s.node.PID(), Metrics: "http://" + s.node.Listening["metrics"] + "/metrics"}
+	w := loadtest.WHEP{Viewers: viewers, Rate: 200, Duration: 12 * time.Second, PID: s.node.PID(), Metrics: "http://" + s.node.Listening["metrics"] + "/metrics"}
 	for i := range streams {
 		w.URLs = append(w.URLs, fmt.Sprintf("%s/whep/cam%d", s.node.URL, i))
 	}

@@ -28,10 +28,10 @@ func neighbours(b *bench) (err error) {
 		if err != nil {
 			return err
 		}
-		who := map[loadtest.Habit]string{loadtest.Deaf: "one stops reading", loadtest.Flood: "one floods RTCP"}[h]
+		who := map[loadtest.Habit]string{loadtest.Deaf: "stops reading", loadtest.Flood: "floods RTCP"}[h]
 		b.unmoved(who, alone, others)
 		if h == loadtest.Flood {
-			b.note(who, "%.0f messages a second, each a report, 170 NACKs, a PLI and a REMB", float64(odd.Floods)/odd.Seconds)
+			b.note(who+": how fast", "%.0f messages a second, each a report, 170 NACKs, a PLI and a REMB", float64(odd.Floods)/odd.Seconds)
 		}
 	}
 	return nil
@@ -43,7 +43,7 @@ func (b *bench) lossy(s *setup, alone *loadtest.Result) error {
 	if err != nil {
 		return err
 	}
-	who := "one on 5 % loss, 100 ms"
+	who := "5 % loss, 100 ms"
 	b.figure(who+": NACKs arrived, ignored", 0, float64(odd.Ignored), "packets")
 	b.note(who+": repeated / never came", "%d / %d of %d packets; a NACK or a repeat is lost, too, one time in twenty", odd.Repeated, odd.Missing, odd.Packets)
 	b.unmoved(who, alone, others)

@@ -44,10 +44,10 @@ func shrinkingPath(b *bench) error {
 		s.Sub = c.Streams["cam1"].Source // shows "coast", 360p
 		c.Streams["cam0"] = s
 	}
-	if err := b.shrinking("camera's main and sub", sub, dialOnPath); err != nil {
+	if err := b.shrinking("main and sub", sub, dialOnPath); err != nil {
 		return err
 	}
-	return b.shrinking("main and sub, Chromium", sub, b.chromiumOnPath)
+	return b.shrinking("Chromium, main and sub", sub, b.chromiumOnPath)
 }
 
 // shrinking measures one viewer of cam0, or of a simulcast if there is no change to the configuration.
@@ -110,7 +110,7 @@ func (b *bench) follow(who string, v onPath, path *mediatest.Path) (shrunk, grow
 	if err := v.wait(small, patience); err != nil {
 		return shrunk, grown, err
 	}
-	b.figure(who+": on a fitting layer after", 3, time.Since(shrunk).Seconds(), "s")
+	b.figure(who+": fits after", 3, time.Since(shrunk).Seconds(), "s")
 	if err := b.sleep(time.Until(shrunk.Add(squeezed))); err != nil {
 		return shrunk, grown, err
 	}
@@ -120,7 +120,7 @@ func (b *bench) follow(who string, v onPath, path *mediatest.Path) (shrunk, grow
 	if err != nil {
 		return shrunk, grown, err
 	}
-	b.figure(who+": longest stall", 500, longest, "ms")
+	b.figure(who+": stall going down", 500, longest, "ms")
 	if err := v.wait(large, patience); err != nil {
 		return shrunk, grown, err
 	}
@@ -129,7 +129,7 @@ func (b *bench) follow(who string, v onPath, path *mediatest.Path) (shrunk, grow
 		return shrunk, grown, err
 	}
 	longest, err = v.stall(grown, time.Now())
-	b.figure(who+": longest stall on the way up", 500, longest, "ms")
+	b.figure(who+": stall going up", 500, longest, "ms")
 	return shrunk, grown, err
 }
 

@@ -192,27 +192,42 @@ func (n *Node) Log() string {
 // PID of the process.
 func (n *Node) PID() int { return n.cmd.Process.Pid }
 
-// Heap is the node's live memory in MiB, after a collection.
-func (n *Node) Heap() (float64, error) {
+// Held is what the node holds now, after a collection.
+type Held struct {
+	Resident   float64 // MiB that the system has given it
+	Live       float64 // MiB of Go's heap
+	Goroutines int
+}
+
+// Held looks at the node.
+func (n *Node) Held() (h Held, err error) {
 	base := "http://" + n.Listening["metrics"]
 	profile, err := http.Get(base + "/debug/pprof/heap?gc=1")
 	if err != nil {
-		return 0, err
+		return h, err
 	}
 	profile.Body.Close()
 	metrics, err := http.Get(base + "/metrics")
 	if err != nil {
-		return 0, err
+		return h, err
 	}
 	defer metrics.Body.Close()
-	lines := bufio.NewScanner(metrics.Body)
-	for lines.Scan() {
-		if v, ok := strings.CutPrefix(lines.Text(), "go_memstats_heap_alloc_bytes "); ok {
-			bytes, err := strconv.ParseFloat(v, 64)
-			return bytes / (1 << 20), err
+	for lines := bufio.NewScanner(metrics.Body); lines.Scan(); {
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		v, _ := strconv.ParseFloat(value, 64)
+		switch name {
+		case "go_memstats_heap_alloc_bytes":
+			h.Live = v / (1 << 20)
+		case "process_resident_memory_bytes":
+			h.Resident = v / (1 << 20)
+		case "go_goroutines":
+			h.Goroutines = int(v)
 		}
 	}
-	return 0, errors.New("the node does not tell its heap")
+	if h.Resident == 0 || h.Goroutines == 0 {
+		return h, errors.New("the node does not tell its memory and goroutines")
+	}
+	return h, nil
 }
 
 // Stop asks the node to end, as a service manager does, and waits. It fails if that takes longer than the limit, or the node does not end well.

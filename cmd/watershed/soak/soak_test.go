@@ -151,7 +151,7 @@ func (r *run) watch(ctx context.Context, st *sfu.Stream) {
 	cfg := *r.cert
 	cfg.Verify, cfg.OnPacket, cfg.REMB = 1, check.Packet, true
 	if rand.IntN(4) == 0 { // whom estimators make fall and rise
-		cfg.Loss, cfg.Delay = 0.3*rand.Float64(), rand.N(100*time.Millisecond)
+		cfg.Loss, cfg.Delay, check.Late = 0.3*rand.Float64(), rand.N(100*time.Millisecond), true
 	}
 	cfg.Exchange = func(_ context.Context, offer string) (string, error) {
 		v, err := r.sfu.Answer(sfu.ViewerOptions{Offer: offer})
