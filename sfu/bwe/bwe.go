@@ -36,6 +36,7 @@ const (
 	probeTime = 400 * time.Millisecond
 	probeWait = 1300 * time.Millisecond // a report comes every second
 	probeStep = 2.0                     // times what is known to work
+	noticed   = 0.15                    // of a probe must be seen in what was sent: feedback's spans may be longer, and halve it
 	nextHold  = 300 * time.Millisecond  // after one that went well
 	drain     = 1500 * time.Millisecond // after a fall: what is queued still makes reports look bad
 	forget    = 30 * time.Second        // of the least round trip: routes change
@@ -50,10 +51,12 @@ type Estimator struct {
 	probeRate float64
 	probeEnd  time.Time
 	judgeAt   time.Time
+	base      float64 // what was sent before the probe, as feedback saw it
+	peak      float64 // most that was sent since
 
 	fellAt     time.Time
 	lastREMB   float64
-	sent       [3]float64 // newest first: REMB follows what arrives, so it falls when a probe ends, too
+	sent       [3]float64 // newest first
 	leastRTT   time.Duration
 	leastRTTAt time.Time
 	lastRTT    time.Duration
@@ -78,8 +81,11 @@ func (e *Estimator) Feed(f Feedback) (full bool) {
 	if e.limit > 0 && e.probeRate == 0 && f.At.Sub(e.wellSince) > lossSpan {
 		e.limit = max(e.limit, f.Sent) // it has been carrying that
 	}
+	e.peak = max(e.peak, f.Sent)
 	if e.probeRate > 0 && !f.At.Before(e.judgeAt) {
-		e.limit = max(e.limit, e.probeRate)
+		if e.peak-e.base > noticed*(e.probeRate-e.base) { // else there was nothing to send
+			e.limit = max(e.limit, e.probeRate)
+		}
 		e.probeRate, e.hold = 0, nextHold
 		e.wellSince = f.At
 	}
@@ -121,7 +127,7 @@ func (e *Estimator) congested(f Feedback) (rate float64, full bool) {
 	loss := e.noteLoss(f)
 	arrived := f.Sent * min(1-max(f.Loss, 0), e.drained(f))
 	e.sent = [3]float64{f.Sent, e.sent[0], e.sent[1]}
-	falling := f.REMB > 0 && f.REMB < 0.97*e.lastREMB && f.REMB < 0.9*min(e.sent[0], e.sent[1], e.sent[2])
+	falling := f.REMB > 0 && f.REMB < 0.97*e.lastREMB && f.REMB < 0.9*e.steady(f.At)
 	if f.REMB > 0 {
 		e.lastREMB = f.REMB
 	}
@@ -140,6 +146,14 @@ func (e *Estimator) congested(f Feedback) (rate float64, full bool) {
 		rate = max(rate, f.REMB) // the receiver knows better what arrived
 	}
 	return rate, full
+}
+
+// steady is what has been sent lately, for comparing with REMB, which follows what arrived a little ago: it falls when a probe ends, too.
+func (e *Estimator) steady(now time.Time) float64 {
+	if e.probeRate > 0 || now.Sub(e.probeEnd) < probeWait {
+		return min(e.sent[0], e.sent[1], e.sent[2])
+	}
+	return (e.sent[0] + e.sent[1] + e.sent[2]) / 3
 }
 
 // drained is the fraction of what was sent that left the queue meanwhile: what was sent between two reports took as long to arrive as they were apart, and
@@ -186,6 +200,7 @@ func (e *Estimator) Probe(now time.Time, want float64) float64 {
 		return 0
 	}
 	e.probeRate = min(want*1.1, e.limit*probeStep)
+	e.base, e.peak = e.sent[0], 0
 	e.probeEnd, e.judgeAt = now.Add(probeTime), now.Add(probeWait)
 	return e.probeRate
 }
