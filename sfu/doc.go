@@ -16,7 +16,7 @@
 //   - A Writer belongs to its adapter's goroutine. It alone appends to its layer's ring; when another publisher takes over, Layer.writing makes one wait for
 //     the other's last frame.
 //   - A shard is one goroutine (shard.run) with its own socket and batch. It owns its viewers' slots, their numbering, and the
-//     list of slots on each layer (tap). Others post to its mailbox; nobody else touches what it owns.
+//     lists of slots on each layer (tap). Others post to its mailbox; nobody else touches what it owns.
 //   - A Stream's mutex guards its spec, its state and its lists of tracks, and is never held over a call elsewhere.
 //   - Feed supervisors (Feed.supervise), one goroutine a pulled feed, so one for each part, run adapters and try again.
 //   - Conversions (convert.go), one goroutine each, run the Converter between layers while a reader needs it, and a ladder (ladder.go)
@@ -39,8 +39,11 @@
 //
 // # Which layer
 //
-// A slot is in one list of one tap at a time: slots, waiting (for a keyframe) or the shard's catching. Slot.choose finds its layer: the one asked for by label, else
+// A slot is in one list of one tap at a time: slots, waiting (for a keyframe) or the shard's catching. One that is to rise is in another tap's coming list, too. Slot.choose finds its layer: the one asked for by label, else
 // the one that its viewer's budget allows, of those that flow and that the peer takes. Streams call Slot.reselect when their layers change.
+//
+// A viewer whose path is known to be full is sent no faster than it drains, waits for keyframes to rise, and gets a layer that is too large for
+// it slowly while no other is there (sluice.go).
 //
 // Feedback is read by the port's goroutines and posted to the viewer's shard, a bounded number at a time. There NACKs are answered from the ring, a lost decoder is given
 // the GOP once more (feedback.go), and package bwe guesses from loss, delay and REMB what the path carries; adapt.go shares that among the viewer's slots.

@@ -102,7 +102,7 @@ func (b *bench) shrinking(who string, change func(*config.Config), open func(s *
 
 // follow shrinks and widens the path under a viewer and prints how the pictures followed.
 func (b *bench) follow(who string, v onPath, path *mediatest.Path) (shrunk, grown time.Time, err error) {
-	if err := errors.Join(v.wait(large, patience), b.sleep(before)); err != nil {
+	if err := errors.Join(v.wait(large, patience), b.sleep(before), v.wait(large, patience)); err != nil { // a busy machine may have made it fall
 		return shrunk, grown, err
 	}
 	shrunk = time.Now()
