@@ -50,7 +50,8 @@ describe('the ladder', () => {
   });
 
   it('waits as long as a busy server asks, and up to a second more', () => {
-    expect(new Ladder(null, half).failed('busy', 7000)).toEqual({ do: 'retry', via: 'webrtc', delay: 7500 });
+    expect(new Ladder(null, half).failed('busy', 7000)).toEqual({ do: 'retry', via: 'webrtc', delay: 7000 });
+    expect(new Ladder(null, () => 1).failed('busy', 7000)).toEqual({ do: 'retry', via: 'webrtc', delay: 8000 });
   });
 });
 
