@@ -148,7 +148,7 @@ const placeholderSVG = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640
 <rect width="640" height="360" fill="#12202b"/>
 <path d="M0 236q80-22 160 0t160 0 160 0 160 0v124H0z" fill="#173042"/>
 <path d="M0 278q80-18 160 0t160 0 160 0 160 0v82H0z" fill="#1c3b50"/>
-<g fill="#8fb3c7" font-family="system-ui,sans-serif" text-anchor="middle"><text x="320" y="166" font-size="30">%s</text>
-<text x="320" y="202" font-size="18" opacity=".7">%s</text></g>
+<g fill="#8fb3c7" font-family="system-ui,sans-serif" text-anchor="middle"><text x="320" y="104" font-size="30">%s</text>
+<text x="320" y="136" font-size="18" opacity=".7">%s</text></g>
 </svg>
 `

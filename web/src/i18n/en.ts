@@ -92,6 +92,7 @@ export const en = {
   'publish.watch': 'Watch page',
   'publish.refused': 'The server refused: {why}',
   'publish.error.denied': 'This key or token may not publish here.',
+  'publish.error.network': 'The server cannot be reached.',
   'publish.error.busy': 'Somebody else is live under this name.',
   'publish.takeover': 'Replace them',
 

@@ -93,6 +93,7 @@ export const zh: Record<Key, string> = {
   'publish.watch': '观看页面',
   'publish.refused': '服务器拒绝：{why}',
   'publish.error.denied': '此密钥或令牌无权在这里推流。',
+  'publish.error.network': '无法连接服务器。',
   'publish.error.busy': '已有人在用这个名称直播。',
   'publish.takeover': '接管直播',
 

@@ -4,9 +4,11 @@ import '../style/app.css';
 import '../style/hub.css';
 import { computed, signal } from '@preact/signals';
 import { render } from 'preact';
+import { useEffect } from 'preact/hooks';
 import { APIError, isLive } from '../api';
 import { Bar } from '../ui/bar';
 import { Card } from '../ui/card';
+import { doubt } from '../ui/doubt';
 import { Empty } from '../ui/empty';
 import { count, t } from '../ui/lang';
 import { failure, follow, list, liveCount, load, stale, streams } from '../ui/wall';
@@ -90,6 +92,7 @@ function Waiting() {
 function Failed() {
   const e = failure.value;
   const denied = e instanceof APIError && (e.status === 401 || e.status === 403);
+  useEffect(() => void (denied && doubt()), [denied]);
   return (
     <div class="note" role="alert">
       <h1>{denied ? t('hub.denied') : t('hub.failed')}</h1>

@@ -158,8 +158,9 @@ function Figures() {
 function Refusal() {
   const a = air.value;
   if (a.state !== 'refused') return null;
-  const known = { denied: 'publish.error.denied', busy: 'publish.error.busy' } as const;
-  const head = a.why === 'denied' || a.why === 'busy' ? t(known[a.why]) : t('publish.refused', { why: a.text });
+  const known: Partial<Record<typeof a.why, Key>> = { denied: 'publish.error.denied', busy: 'publish.error.busy', blocked: 'error.blocked', network: 'publish.error.network' };
+  const key = known[a.why];
+  const head = key ? t(key) : t('publish.refused', { why: a.text });
   return (
     <div class="refusal" role="alert">
       <p>{head}</p>

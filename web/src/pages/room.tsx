@@ -15,22 +15,23 @@ import { keep, myName, socket, status } from '../ui/session';
 
 const name = decodeURIComponent(location.pathname.split('/')[2] ?? '');
 const room = signal<Room | null>(null);
-const left = signal(false);
+/** why one is out: by one's own will, or put out */
+const left = signal<'' | 'left' | 'removed'>('');
 const chatOpen = signal(matchMedia('(min-width: 1000px)').matches);
 
 function join(show: boolean): void {
   keep('name', myName.value.trim());
   socket.become({ name: myName.value.trim() });
   if (!show) closeDevices();
-  left.value = false;
+  left.value = '';
   room.value = new Room(socket, name);
   socket.start();
 }
 
-function leave(): void {
+function leave(why: 'left' | 'removed' = 'left'): void {
   room.value?.leave();
   room.value = null;
-  left.value = true;
+  left.value = why;
   closeDevices();
 }
 
@@ -41,6 +42,11 @@ effect(() => {
     void r?.camera.show(face);
     void r?.screen.show(shared);
   });
+});
+
+/** Who was put out is not filmed any longer. */
+effect(() => {
+  if (room.value?.chat.left.value?.code === 'removed') untracked(() => leave('removed'));
 });
 
 addEventListener('pagehide', () => room.value?.leave());
@@ -76,7 +82,7 @@ function Controls({ room: r }: { room: Room }) {
       <button type="button" class="round" data-on={chatOpen.value || undefined} aria-pressed={chatOpen.value} aria-label={t('room.chat')} title={t('room.chat')} onClick={() => (chatOpen.value = !chatOpen.value)}>
         <Icon name="chat" />
       </button>
-      <button type="button" class="round hang-up" aria-label={t('room.leave')} title={t('room.leave')} onClick={leave}><Icon name="leave" /></button>
+      <button type="button" class="round hang-up" aria-label={t('room.leave')} title={t('room.leave')} onClick={() => leave()}><Icon name="leave" /></button>
     </nav>
   );
 }
@@ -87,7 +93,7 @@ function Trouble({ room: r }: { room: Room }) {
   const gone = r.chat.left.value;
   const s = status.value;
   const text = gone
-    ? gone.code === 'removed' ? t('room.removed') : gone.text
+    ? gone.text
     : s.state === 'waiting' || (s.state === 'connecting' && r.chat.joined.value) ? t('room.lost')
     : s.state === 'closed' ? s.reason || String(s.code)
     : !r.chat.joined.value ? t('room.joining')
@@ -101,8 +107,8 @@ function Left() {
     <>
       <header class="bar"><Bar /></header>
       <main class="note">
-        <h1>{t('room.left')}</h1>
-        <p><button type="button" class="button" onClick={() => (left.value = false)}>{t('room.rejoin')}</button></p>
+        <h1>{t(left.value === 'removed' ? 'room.removed' : 'room.left')}</h1>
+        <p><button type="button" class="button" onClick={() => (left.value = '')}>{t('room.rejoin')}</button></p>
       </main>
     </>
   );

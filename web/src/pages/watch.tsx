@@ -10,6 +10,7 @@ import { Badge } from '../ui/badge';
 import { Bar } from '../ui/bar';
 import { Chat } from '../ui/chat';
 import { ChatPanel } from '../ui/chat-panel';
+import { doubt } from '../ui/doubt';
 import { count, lang, t } from '../ui/lang';
 import { Share } from '../ui/share';
 import { socket } from '../ui/session';
@@ -81,6 +82,7 @@ player.addEventListener('change', (e) => {
   const view = (e as CustomEvent<View>).detail;
   const now = view.state === 'playing' || view.state === 'waiting' ? view.via : '';
   if (now !== via) tellVia(now);
+  if (view.failure === 'denied') void doubt();
 });
 socket.on('joined', () => tellVia(via));
 

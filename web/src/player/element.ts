@@ -206,7 +206,7 @@ function elementFor(around: Surroundings) {
       }
       fetch(url, { headers: { Authorization: `Bearer ${token}` } })
         .then((r) => (r.ok ? r.blob() : Promise.reject(r.status)))
-        .then((b) => (video.poster = this.#poster = URL.createObjectURL(b)))
+        .then((b) => this.isConnected && token === (this.getAttribute('token') ?? around.token()) && (video.poster = this.#poster = URL.createObjectURL(b)))
         .catch(() => undefined);
     }
 

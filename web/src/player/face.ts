@@ -242,9 +242,12 @@ export class Face {
     const past = view.past !== undefined;
     const live = this.#find<HTMLButtonElement>('.live');
     live.disabled = !past && !(view.history && view.state === 'paused');
-    live.title = live.disabled ? '' : t('to-live');
+    live.title = live.disabled || past ? '' : t('to-live');
     this.#find('.dot').classList.toggle('off', !playing || past);
-    put(this.#find('.state'), playing || view.history ? t('state.live') : view.state === 'paused' ? t('paused') : '');
+    const idle = view.state === 'error' && !view.played; // there is nothing to pause or to hear
+    for (const b of ['toggle', 'mute', 'pip']) this.#find(`[data-do=${b}]`).classList.toggle('moot', idle);
+    this.#find('.live').hidden = idle;
+    put(this.#find('.state'), past ? t('to-live') : playing || view.history ? t('state.live') : view.state === 'paused' ? t('paused') : '');
     put(this.#find('.when'), past ? clockOf(t, view.past!) : '');
     for (const b of this.#root.querySelectorAll<HTMLElement>('.dvr')) b.hidden = !view.history;
     put(this.#find('.chip b'), past ? t('via.past') : t(`via.${view.via}`));

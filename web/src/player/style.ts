@@ -7,7 +7,7 @@ export const style = `
 ::slotted(video), .still { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; background: transparent; }
 :host([fit="cover"]) ::slotted(video), :host([fit="cover"]) .still { object-fit: cover; }
 .still { pointer-events: none; }
-[hidden] { display: none !important; }
+[hidden], .moot { display: none !important; }
 button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
 button:focus-visible { outline: 2px solid #fff; outline-offset: 1px; }
 .box { position: absolute; inset: 0; }

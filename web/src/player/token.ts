@@ -23,6 +23,17 @@ export function token(): string | null {
   }
 }
 
+/** Forgets a kept token; false if it was not kept, so that asking again would change nothing. */
+export function forget(mine: string): boolean {
+  try {
+    if (localStorage.getItem(kept) !== mine) return false;
+    localStorage.removeItem(kept);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Exchanges a one-time link's word. The page waits for it, this once: everything that it does next it does as this visitor. */
 function redeem(ticket: string): string | null {
   const r = new XMLHttpRequest();

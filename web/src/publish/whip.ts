@@ -10,6 +10,8 @@ export type Air =
   | { state: 'again' }
   | { state: 'refused'; why: Failure | 'busy'; text: string };
 
+/** Further attempts to get on air for the first time; who was on air comes back as long as it takes. */
+const firstTries = 2;
 /** ms until media must flow after the answer. */
 const openWithin = 6000;
 
@@ -40,7 +42,7 @@ export class WHIP {
   /** @param takeover replaces whoever publishes this stream now, if the token may */
   start(takeover = false): void {
     this.#changed({ state: 'starting' });
-    this.#open(takeover).catch((e) => this.#broke(String(e)));
+    this.#open(takeover).catch((e) => this.#broke(String(e), false));
   }
 
   stop(): void {
@@ -109,7 +111,9 @@ export class WHIP {
       void this.#measure(pc);
     }
     if (pc.connectionState === 'failed') this.#broke('failed');
-    if (pc.connectionState === 'disconnected') this.#timer = setTimeout(() => this.#broke('disconnected'), 4000);
+    if (pc.connectionState !== 'disconnected') return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#broke('disconnected'), 4000);
   }
 
   async #measure(pc: RTCPeerConnection): Promise<void> {
@@ -119,12 +123,14 @@ export class WHIP {
     this.#bits = now.bits;
   }
 
-  #broke(_: string): void {
+  /** @param reached whether the server had answered */
+  #broke(text: string, reached = true): void {
     if (this.#off) return;
     this.#hangUp();
+    if (!this.#since && this.#attempt >= firstTries) return this.#changed({ state: 'refused', why: reached ? 'blocked' : 'network', text });
     this.#changed({ state: this.#since ? 'again' : 'starting' });
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#open(this.#since > 0).catch((e) => this.#broke(String(e))), backoff(++this.#attempt));
+    this.#timer = setTimeout(() => void this.#open(this.#since > 0).catch((e) => this.#broke(String(e), false)), backoff(++this.#attempt));
   }
 
   #hangUp(): void {

@@ -3,7 +3,7 @@ import { useLayoutEffect, useRef } from 'preact/hooks';
 import type { SocketError } from '../socket';
 import type { Chat, Line } from './chat';
 import { clock, count, t, tOr } from './lang';
-import { rename, status, welcome } from './session';
+import { rename, status, unauthorized, welcome } from './session';
 
 /** The longest text that the server takes. */
 const longest = 500;
@@ -115,6 +115,7 @@ function obstacle(chat: Chat): string {
   const left = chat.left.value;
   if (left?.code === 'unauthorized' || left?.code === 'forbidden') return t('chat.denied');
   if (left) return left.code === 'removed' ? t('room.removed') : t('chat.closed', { why: left.text });
+  if (s.state === 'closed' && s.code === unauthorized) return t('chat.denied');
   if (s.state === 'closed') return t('chat.closed', { why: s.reason || String(s.code) });
   if (!chat.joined.value) return s.state === 'waiting' ? t('chat.lost') : t('chat.connecting');
   if (chat.muted.value > Date.now()) return t('chat.muted');

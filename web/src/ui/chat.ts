@@ -27,6 +27,7 @@ export class Chat {
   });
   #socket: Socket;
   #off: (() => void)[];
+  #unmute: ReturnType<typeof setTimeout> | undefined;
 
   constructor(socket: Socket, room: string) {
     this.#socket = socket;
@@ -38,8 +39,8 @@ export class Chat {
       mine('messages', (f) => this.#add(f.messages)),
       mine('presence', (f) => (this.count.value = f.count)),
       mine('rules', (f) => this.#ruled({ ...this.rules.value, ...f.rules })),
-      mine('sanction', (f) => f.do === 'mute' && (this.muted.value = f.until || Infinity)),
-      mine('sanction', (f) => f.do === 'unmute' && (this.muted.value = 0)),
+      mine('sanction', (f) => f.do === 'mute' && this.#mute(f.until || Infinity)),
+      mine('sanction', (f) => f.do === 'unmute' && this.#mute(0)),
       mine('left', (f) => (this.left.value = { code: f.code ?? '', text: f.text ?? '' })),
     ];
     socket.join(room).catch((e: SocketError) => {
@@ -47,7 +48,15 @@ export class Chat {
     });
   }
 
+  /** A mute that ends is over for the eyes, too. */
+  #mute(until: number): void {
+    this.muted.value = until;
+    clearTimeout(this.#unmute);
+    if (until && until < Infinity) this.#unmute = setTimeout(() => (this.muted.value = 0), Math.min(until - Date.now(), 2 ** 31 - 1));
+  }
+
   close(): void {
+    clearTimeout(this.#unmute);
     for (const off of this.#off) off();
   }
 
@@ -89,7 +98,7 @@ export class Chat {
       }
     } catch (e) {
       const why = e as SocketError;
-      if (why.code === 'muted') this.muted.value = why.until ?? Infinity;
+      if (why.code === 'muted') this.#mute(why.until ?? Infinity);
       this.#mark(cid, { state: 'failed', why });
     }
   }
@@ -103,11 +112,20 @@ export class Chat {
     this.lines.value = this.lines.value.map((l) => (l.cid === cid && l.state ? { ...l, ...change } : l));
   }
 
-  remove(line: Line): Promise<unknown> {
-    return this.#socket.moderate(this.room, { do: 'delete', target: line.mid });
+  remove(line: Line): Promise<void> {
+    return this.#moderate({ do: 'delete', target: line.mid });
   }
 
-  mute(line: Line, ms: number): Promise<unknown> {
-    return this.#socket.moderate(this.room, { do: 'mute', user: line.user, for: ms });
+  mute(line: Line, ms: number): Promise<void> {
+    return this.#moderate({ do: 'mute', user: line.user, for: ms });
+  }
+
+  /** What could not be done is told where it would have been seen. */
+  async #moderate(what: { do: string; [field: string]: unknown }): Promise<void> {
+    try {
+      await this.#socket.moderate(this.room, what);
+    } catch (e) {
+      this.#add([{ offset: Infinity, mid: newID(), at: Date.now(), kind: 'notice', text: (e as SocketError).message }]);
+    }
   }
 }

@@ -16,7 +16,13 @@ async function fetchStill(name: string, signal: AbortSignal): Promise<string> {
   const url = URL.createObjectURL(await r.blob());
   const image = new Image();
   image.src = url;
-  await image.decode();
+  try {
+    await image.decode();
+    signal.throwIfAborted();
+  } catch (e) {
+    URL.revokeObjectURL(url);
+    throw e;
+  }
   return url;
 }
 
@@ -48,6 +54,7 @@ export function Poster({ name, live }: { name: string; live: boolean }) {
       clearInterval(timer);
     };
   }, [name, live]);
+  useEffect(() => () => URL.revokeObjectURL(url.peek()), []);
   return (
     <div class="poster" ref={box} style={{ '--hue': hue(name) }}>
       {url.value && <img src={url.value} alt="" />}

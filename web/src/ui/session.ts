@@ -2,6 +2,7 @@
 import { signal } from '@preact/signals';
 import { token } from '../player/token';
 import { Socket, type Status, type Welcome } from '../socket';
+import { doubt } from './doubt';
 import { lang } from './lang';
 
 function kept(key: string): string | undefined {
@@ -20,6 +21,9 @@ export function keep(key: string, value: string): void {
   }
 }
 
+/** The close that means: this token is not taken. */
+export const unauthorized = 4401;
+
 export const myName = signal(kept('name') ?? '');
 export const status = signal<Status>({ state: 'connecting' });
 export const welcome = signal<Welcome | null>(null);
@@ -32,7 +36,10 @@ export const socket = new Socket({
   guest: kept('guest'),
 });
 
-socket.on('status', (f) => (status.value = f.status));
+socket.on('status', (f) => {
+  status.value = f.status;
+  if (f.status.code === unauthorized) void doubt();
+});
 socket.on('welcome', () => {
   const w = socket.welcome!;
   welcome.value = w;

@@ -1,4 +1,5 @@
 import { useSignal } from '@preact/signals';
+import { useRef } from 'preact/hooks';
 import { t } from './lang';
 
 /** A button that opens the page's address and the code to embed the player, each with a button to copy. */
@@ -21,9 +22,10 @@ export function Share({ name }: { name: string }) {
 /** Text in a box that can be copied. */
 export function Copy({ label, text }: { label: string; text: string }) {
   const done = useSignal(false);
+  const box = useRef<HTMLPreElement>(null);
   const copy = async () => {
-    await navigator.clipboard.writeText(text).catch(() => undefined);
-    done.value = true;
+    // Browsers give the clipboard only to safe origins; where there is none the text is marked, and copied the old way.
+    done.value = await (navigator.clipboard?.writeText(text) ?? Promise.reject()).then(() => true, () => mark(box.current!));
     setTimeout(() => (done.value = false), 1600);
   };
   return (
@@ -32,7 +34,12 @@ export function Copy({ label, text }: { label: string; text: string }) {
         <b>{label}</b>
         <button type="button" class="link" onClick={copy}>{done.value ? t('copied') : t('copy')}</button>
       </div>
-      <pre tabIndex={0}>{text}</pre>
+      <pre tabIndex={0} ref={box}>{text}</pre>
     </div>
   );
+}
+
+function mark(e: HTMLElement): boolean {
+  getSelection()?.selectAllChildren(e);
+  return document.execCommand('copy');
 }
