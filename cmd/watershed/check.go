@@ -16,13 +16,14 @@ type checkCmd struct {
 type checkHLSCmd struct {
 	URL      string        `arg:"" help:"Multivariant or media playlist."`
 	Duration time.Duration `short:"d" default:"15s" help:"How long each playlist is followed."`
+	Outage   time.Duration `default:"0s" help:"How long the origin may not answer while it is followed, because it is restarted."`
 	Strict   bool          `help:"Fail also for what is only recommended, or asked for by Apple."`
 }
 
 var errNotConform = errors.New("the origin breaks rules of the specification")
 
 func (c *checkHLSCmd) Run(ctx context.Context) error {
-	r, err := conform.Check(ctx, c.URL, conform.Options{Watch: c.Duration})
+	r, err := conform.Check(ctx, c.URL, conform.Options{Watch: c.Duration, Outage: c.Outage})
 	if err != nil {
 		return err
 	}

@@ -70,6 +70,7 @@ func (r *Report) Print(w io.Writer) {
 // Options of a check.
 type Options struct {
 	Watch  time.Duration // how long playlists are followed; 15 s if zero
+	Outage time.Duration // how long the origin may not answer, or say 503, while it is followed: it is restarted. What it says then must go on from before
 	Client *http.Client
 }
 
@@ -158,6 +159,7 @@ func Check(ctx context.Context, url string, o Options) (*Report, error) {
 		all.Go(func() { p.playlist(ctx, l, lists) })
 	}
 	all.Wait()
+	p.together(ctx, lists)
 	return &p.report, ctx.Err()
 }
 
@@ -239,6 +241,9 @@ func (p *prober) together(ctx context.Context, lists []string) {
 		})
 	}
 	all.Wait()
+	if ctx.Err() != nil {
+		return
+	}
 	a := got[0]
 	for i, b := range got {
 		if a == nil || b == nil {
