@@ -4,13 +4,18 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/stretchr/testify/require"
 
 	"watershed/hlsbridge/archive"
@@ -83,4 +88,126 @@ func TestFullDiskSparesLiveStream(t *testing.T) {
 	vod := fmt.Sprintf("vod.m3u8?from=%d&to=%d", time.Now().Add(-time.Hour).Unix(), time.Now().Add(time.Hour).Unix())
 	require.Equal(t, http.StatusOK, s.fetch(vod).StatusCode)
 	ffmpeg(t, s.server.URL+"/hls/cam/"+vod)
+}
+
+// metric is a line of what the bridge tells Prometheus.
+func (s *studio) metric(line string) bool {
+	s.t.Helper()
+	r := prometheus.NewRegistry()
+	r.MustRegister(s.bridge)
+	rec := httptest.NewRecorder()
+	promhttp.HandlerFor(r, promhttp.HandlerOpts{}).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return strings.Contains(rec.Body.String(), line+"\n")
+}
+
+// films sends pictures until something holds, a second of them at a time.
+func (s *source) films(what string, holds func() bool) {
+	s.studio.t.Helper()
+	for seconds := 0; !holds(); seconds++ {
+		require.Less(s.studio.t, seconds, 200, what)
+		s.send(25)
+	}
+}
+
+// A recording that failed goes on by itself when the disk has room again, and says so.
+func TestRecordingGoesOnWhenThereIsRoom(t *testing.T) {
+	dir := smallDisk(t, 3<<20)
+	var alerts journal
+	s := newStudio(t, func(c *Config) {
+		c.Recordings, c.Log, c.again = dir, slog.New(slog.NewTextHandler(&alerts, nil)), 50*time.Millisecond
+	})
+	ballast := filepath.Join(dir, "ballast")
+	require.NoError(t, os.WriteFile(ballast, make([]byte, 2<<20), 0o600))
+	s.sfu.Declare("cam", sfu.Spec{Public: true, Record: true})
+	src, _ := began(t, s, true)
+	src.films("the disk was never full", func() bool { state, _ := s.bridge.Recording(s.stream); return state == "failed" })
+	_, why := s.bridge.Recording(s.stream)
+	require.Contains(t, why, "no space left on device")
+	require.True(t, s.metric(`watershed_recordings{state="failed"} 1`))
+	require.True(t, s.metric(`watershed_recordings{state="on"} 0`))
+
+	require.NoError(t, os.Remove(ballast))
+	src.films("the recording never went on", func() bool { state, _ := s.bridge.Recording(s.stream); return state == "on" })
+	require.True(t, alerts.has("recording goes on"))
+	require.True(t, s.metric(`watershed_recordings{state="on"} 1`))
+}
+
+// A folder that cannot be written to is told in words, once, and spares the live stream.
+func TestFolderThatCannotBeWrittenTo(t *testing.T) {
+	var alerts journal
+	file := filepath.Join(t.TempDir(), "recordings") // root may write to any folder, so this is none
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	s := newStudio(t, func(c *Config) {
+		c.Recordings, c.Log, c.again = file, slog.New(slog.NewTextHandler(&alerts, nil)), time.Millisecond
+	})
+	s.sfu.Declare("cam", sfu.Spec{Public: true, Record: true})
+	src, _ := began(t, s, false)
+	src.films("nothing was said", func() bool { return alerts.has("recording failed") })
+	src.send(50)
+	require.True(t, alerts.has("not a directory"))
+	require.True(t, alerts.has("the live stream goes on"))
+	require.Equal(t, http.StatusOK, s.fetch("v0.m3u8").StatusCode)
+	alerts.mu.Lock()
+	require.Equal(t, 1, strings.Count(alerts.text.String(), "recording failed"))
+	alerts.mu.Unlock()
+	require.Contains(t, []int{http.StatusNotFound, http.StatusInternalServerError}, s.fetch("dvr.m3u8").StatusCode)
+
+	require.NoError(t, os.Remove(file))
+	src.films("the recording never began", func() bool { state, _ := s.bridge.Recording(s.stream); return state == "on" })
+}
+
+// sluggish is a file on a disk that does nothing until it is told to.
+type sluggish struct {
+	archive.File
+	wait func()
+}
+
+func (f sluggish) WriteAt(b []byte, at int64) (int, error) {
+	f.wait()
+	return f.File.WriteAt(b, at)
+}
+
+// A disk that hangs in the middle of a write stops the recording, and nothing else: the live stream goes on, other recordings are there. What is
+// missing is said when the disk is back.
+func TestSlowDiskSparesEverybody(t *testing.T) {
+	var alerts journal
+	var hangs sync.RWMutex // held: writes wait
+	var waiting atomic.Int64
+	wait := func() {
+		waiting.Add(1)
+		hangs.RLock()
+		hangs.RUnlock() //nolint:staticcheck // it is a gate
+		waiting.Add(-1)
+	}
+	s := newStudio(t, func(c *Config) {
+		c.Recordings, c.Log, c.again = t.TempDir(), slog.New(slog.NewTextHandler(&alerts, nil)), 10*time.Millisecond
+		c.create = func(path string) (archive.File, error) {
+			f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+			return sluggish{f, wait}, err
+		}
+	})
+	s.sfu.Declare("cam", sfu.Spec{Public: true, Record: true})
+	src, _ := began(t, s, true)
+	src.films("nothing was recorded", func() bool {
+		a, err := s.bridge.archive("cam", false)
+		require.NoError(t, err)
+		return a != nil && a.Size() > 0
+	})
+	hangs.Lock()
+	src.films("no write hangs", func() bool { return waiting.Load() > 0 })
+	epoch := s.bridge.packager(s.stream).gen.Load()
+	first := epoch.views[0].lastMSN
+	for range 20 { // longer than what generations keep
+		src.send(100)
+		r := s.fetch("v0.m3u8")
+		require.Equal(t, http.StatusOK, r.StatusCode)
+		require.NotContains(t, r.body[strings.Index(r.body, "#EXT-X-MAP"):], "GAP=YES")
+		require.Equal(t, http.StatusOK, s.fetch("dvr.m3u8").StatusCode, "what was recorded can be seen")
+	}
+	g := s.bridge.packager(s.stream).gen.Load()
+	require.Greater(t, g.views[0].lastMSN, first+15)
+	require.Less(t, len(g.views[0].segments), 40, "nothing is kept for the disk's sake")
+	hangs.Unlock()
+	src.films("the hole was not told", func() bool { return alerts.has("slower than the stream") })
+	src.films("the recording never went on", func() bool { state, _ := s.bridge.Recording(s.stream); return state == "on" })
 }

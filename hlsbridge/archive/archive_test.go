@@ -1,0 +1,311 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"watershed/hlsbridge/cmaf"
+	"watershed/sfu/media"
+)
+
+var dawn = time.Date(2026, 6, 1, 4, 0, 0, 0, time.UTC)
+
+const rate = 1000
+
+// body of a chunk of two samples that last half a second together.
+func body(at time.Duration, key bool) []byte {
+	c := cmaf.Chunk{Codec: media.H264, Sequence: 1, DecodeTime: uint64(at.Milliseconds()), Samples: []cmaf.Sample{
+		{Units: [][]byte{{0x65, 1, 2, 3}}, Duration: 250, Sync: key}, {Units: [][]byte{{0x41, 4}}, Duration: 250},
+	}}
+	return c.Append(nil)
+}
+
+// film is a take of pictures and sound, in segments of two seconds.
+func film(t *testing.T, a *Archive, start time.Time, segments, loose int) {
+	t.Helper()
+	w, err := a.Begin(Header{Started: start, Target: 2, Tracks: []Track{{ID: "v0", Rate: rate, Init: []byte("init")}, {ID: "a0", Audio: true, Rate: rate, Init: []byte("in")}}})
+	require.NoError(t, err)
+	for i := range segments {
+		for track := range 2 {
+			for part := range 4 {
+				require.NoError(t, w.Chunk(track, body(time.Duration(i)*2*time.Second+time.Duration(part)*time.Second/2, part == 0)))
+			}
+			require.NoError(t, w.Segment(track, start.Add(time.Duration(i)*2*time.Second), 2*time.Second))
+		}
+	}
+	for part := range loose {
+		for track := range 2 {
+			require.NoError(t, w.Chunk(track, body(time.Duration(segments)*2*time.Second+time.Duration(part)*time.Second/2, part == 0)))
+		}
+	}
+	require.NoError(t, w.Close())
+}
+
+func open(t *testing.T, dir string) *Archive {
+	t.Helper()
+	a, err := Open(dir, Options{})
+	require.NoError(t, err)
+	return a
+}
+
+func all(t *testing.T, a *Archive) []Span {
+	t.Helper()
+	spans, err := a.Between(dawn.Add(-time.Hour), dawn.Add(1000*time.Hour))
+	require.NoError(t, err)
+	return spans
+}
+
+func TestWhatIsReadIsWhatWasWritten(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, dir)
+	for take := range 7 { // more than are kept in memory
+		film(t, a, dawn.Add(time.Duration(take)*time.Hour), 3+take, take%3)
+	}
+	written := all(t, a)
+	require.Len(t, written, 7)
+	again := all(t, open(t, dir))
+	for i := range written { // times are read in the local zone
+		require.Equal(t, fmt.Sprint(written[i].Segments), fmt.Sprint(localised(again[i].Segments)))
+		require.Equal(t, written[i].First, again[i].First)
+	}
+	for i, s := range written {
+		loose := min(i%3, 1)
+		require.Len(t, s.Segments[0], 3+i+loose, "a segment that was open when the take ended is one")
+		require.EqualValues(t, i+1, s.Number)
+	}
+	inMem := 0
+	for _, x := range a.takes {
+		if x.segments != nil {
+			inMem++
+		}
+	}
+	require.LessOrEqual(t, inMem, inMemory)
+
+	for _, c := range []struct {
+		from, to time.Duration
+		want     int
+	}{{0, time.Hour, 3}, {2 * time.Second, 2*time.Second + 1, 1}, {-time.Minute, 0, 0}, {time.Hour + 3*time.Second, 2*time.Hour + time.Second, 3 + 1 + 1}, {999 * time.Hour, 1000 * time.Hour, 0}} {
+		spans, err := a.Between(dawn.Add(c.from), dawn.Add(c.to))
+		require.NoError(t, err)
+		n := 0
+		for _, s := range spans {
+			n += len(s.Segments[0])
+			require.Len(t, s.Segments[1], len(s.Segments[0]))
+		}
+		if c.from > 0 && c.to > time.Hour && c.want > 0 {
+			require.Positive(t, n)
+			continue
+		}
+		require.Equal(t, c.want, n, "%v to %v", c.from, c.to)
+	}
+}
+
+func localised(tracks [][]Segment) [][]Segment {
+	for _, t := range tracks {
+		for i := range t {
+			t[i].Start = t[i].Start.UTC()
+		}
+	}
+	return tracks
+}
+
+// Wherever a process is killed: every chunk that was whole is listed, in as many segments for the sound as for the pictures.
+func TestEveryWholeChunkIsFoundAgain(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, dir)
+	film(t, a, dawn, 4, 3)
+	path := filepath.Join(dir, "1")
+	media, err := os.ReadFile(filepath.Join(path, "v0.mp4"))
+	require.NoError(t, err)
+	index, err := os.ReadFile(filepath.Join(path, "v0.idx"))
+	require.NoError(t, err)
+	for range 100 {
+		cut, records := 4+rand.IntN(len(media)-3), rand.IntN(len(index)+1)
+		require.NoError(t, os.WriteFile(filepath.Join(path, "v0.mp4"), media[:cut], 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(path, "v0.idx"), index[:records], 0o600))
+		whole, ticks := cmaf.Whole(media[4:cut])
+		found, err := readTake(path)
+		require.NoError(t, err)
+		x := found.extents[0]
+		require.EqualValues(t, 4+whole, x.bytes)
+		segments, err := found.read(&found.Tracks[0], &x)
+		require.NoError(t, err)
+		offset, length := int64(4), time.Duration(0)
+		for _, s := range segments {
+			require.Equal(t, offset, s.Offset)
+			offset, length = offset+s.Size, length+s.Duration
+		}
+		require.EqualValues(t, 4+whole, offset)
+		if records < len(index)/recordSize*recordSize || cut < len(media) {
+			require.Equal(t, time.Duration(ticks)*time.Millisecond, length)
+		}
+	}
+}
+
+func TestOldTakesGoAndNumbersStay(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, dir)
+	for take := range 4 {
+		film(t, a, dawn.Add(time.Duration(take)*time.Hour), 3, 0)
+	}
+	one := a.Size() / 4
+	require.NoError(t, a.Prune(dawn.Add(time.Minute), 0), "by age: the first has ended before")
+	require.Len(t, all(t, a), 3)
+	require.NoError(t, a.Prune(dawn, 2*one), "by size")
+	require.Len(t, all(t, a), 2)
+	require.Equal(t, 2*one, a.Size())
+	_, err := os.Stat(filepath.Join(dir, "2"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+
+	require.NoError(t, a.Prune(dawn.Add(24*time.Hour), 0), "nothing is written: the newest goes too")
+	require.Empty(t, all(t, a))
+	require.Zero(t, a.Size())
+	for _, a := range []*Archive{open(t, dir), a} { // another process, or the same: addresses mean one thing
+		require.Equal(t, counters{Number: 4, Next: 12}, a.last)
+	}
+	film(t, a, dawn.Add(9*time.Hour), 1, 0)
+	s := all(t, a)
+	require.EqualValues(t, 5, s[0].Number)
+	require.EqualValues(t, 12, s[0].First)
+
+	w, err := a.Begin(Header{Started: dawn, Tracks: []Track{{ID: "v0", Rate: rate, Init: []byte("x")}}})
+	require.NoError(t, err)
+	require.NoError(t, w.Chunk(0, body(0, true)))
+	require.NoError(t, w.Segment(0, dawn, time.Second))
+	require.NoError(t, a.Prune(dawn.Add(99*time.Hour), 1))
+	require.Len(t, all(t, a), 1, "what is written stays")
+	require.NoError(t, w.Close())
+}
+
+func TestTakesWithNothingInThemLeaveNothing(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, dir)
+	for range 3 {
+		film(t, a, dawn, 0, 0)
+	}
+	film(t, a, dawn, 1, 0)
+	require.EqualValues(t, 1, all(t, a)[0].Number, "discontinuities are counted by takes")
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "2"), 0o700)) // killed before the header was written
+	b := open(t, dir)
+	film(t, b, dawn.Add(time.Hour), 1, 0)
+	require.Len(t, all(t, b), 2)
+}
+
+// One damaged take is left out, and its number is not used again. The others are there.
+func TestDamagedTakeIsLeftOut(t *testing.T) {
+	for name, damage := range map[string]string{"empty": "", "no JSON": "{", "another's": `{"number":1}`, "away": `{"number":1,"tracks":[{"id":"../../x","rate":1}]}`, "no rate": `{"number":1,"tracks":[{"id":"v0"}]}`} {
+		dir := t.TempDir()
+		a := open(t, dir)
+		film(t, a, dawn, 2, 0)
+		film(t, a, dawn.Add(time.Hour), 2, 0)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "2", headerFile), []byte(damage), 0o600))
+		b := open(t, dir)
+		require.Len(t, b.Damaged(), 1, name)
+		require.Len(t, all(t, b), 1)
+		film(t, b, dawn.Add(2*time.Hour), 2, 0)
+		require.EqualValues(t, 3, all(t, b)[1].Number)
+	}
+}
+
+// quota is a file on a disk that has room for so many bytes.
+type quota struct {
+	File
+	left *int
+}
+
+func (q quota) WriteAt(b []byte, at int64) (int, error) {
+	n := min(len(b), *q.left)
+	*q.left -= n
+	n, err := q.File.WriteAt(b[:n], at)
+	if n < len(b) && err == nil {
+		err = syscall.ENOSPC
+	}
+	return n, err
+}
+
+func (quota) Sync() error { return nil }
+
+// A disk that is full in the middle of whatever is written: what is listed can be read, then and later.
+func TestFullDiskLeavesWhatIsListed(t *testing.T) {
+	for room := 0; room < 3000; room += 113 {
+		dir, left := t.TempDir(), room
+		a, err := Open(dir, Options{Create: func(path string) (File, error) {
+			f, err := createFile(path)
+			return quota{f, &left}, err
+		}})
+		require.NoError(t, err)
+		w, err := a.Begin(Header{Started: dawn, Target: 2, Tracks: []Track{{ID: "v0", Rate: rate, Init: []byte("init")}}})
+		require.NoError(t, err)
+		for i := 0; err == nil; i++ {
+			if err = w.Chunk(0, body(time.Duration(i)*time.Second/2, i%4 == 0)); err == nil && i%4 == 3 {
+				err = w.Segment(0, dawn.Add(time.Duration(i/4)*2*time.Second), 2*time.Second)
+			}
+		}
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		if err := w.Close(); err != nil {
+			require.ErrorIs(t, err, syscall.ENOSPC)
+		}
+		listed := all(t, a)
+		left = 1 << 20 // somebody made room
+		film(t, a, dawn.Add(time.Hour), 1, 0)
+		for i, s := range listed {
+			again := all(t, open(t, dir))[i]
+			require.GreaterOrEqual(t, len(again.Segments[0]), len(s.Segments[0]))
+			f, err := a.Piece(s.Number, "v0")
+			require.NoError(t, err)
+			for _, x := range s.Segments[0] {
+				b, err := readSegment(f, &x)
+				require.NoError(t, err)
+				whole, _ := cmaf.Whole(b)
+				require.Len(t, b, whole)
+			}
+			require.NoError(t, f.Close())
+		}
+		require.Len(t, all(t, a), len(listed)+1)
+	}
+}
+
+func TestClipSpansTakes(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, dir)
+	film(t, a, dawn, 2, 0)
+	film(t, a, dawn.Add(time.Hour), 2, 0)
+	c := &Clip{}
+	for _, s := range all(t, a) {
+		p := piece{span: &s}
+		_, err := a.openPiece(&p)
+		require.NoError(t, err)
+		c.pieces = append(c.pieces, p)
+	}
+	end, err := c.pieces[0].align(0)
+	require.NoError(t, err)
+	require.Equal(t, 4*time.Second, end)
+	end, err = c.pieces[1].align(end)
+	require.NoError(t, err)
+	require.Equal(t, 8*time.Second, end, "what lies between is cut out")
+	require.Equal(t, []int64{4000, 4000}, c.pieces[1].later)
+	require.NoError(t, c.Close())
+
+	w, err := a.Begin(Header{Started: dawn.Add(2 * time.Hour), Tracks: []Track{{ID: "v0", Rate: rate, Init: []byte("else")}}})
+	require.NoError(t, err)
+	require.NoError(t, w.Chunk(0, body(0, true)))
+	require.NoError(t, w.Close())
+	_, err = a.Clip(all(t, a))
+	var differ *DifferError
+	require.True(t, errors.As(err, &differ), "%v", err)
+	require.Len(t, differ.Ranges, 2)
+	for _, r := range differ.Ranges {
+		spans, err := a.Between(r[0], r[1])
+		require.NoError(t, err)
+		_, err = a.Clip(spans)
+		require.False(t, errors.As(err, &differ), "a range that the answer names is one file")
+	}
+}
