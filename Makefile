@@ -39,8 +39,9 @@ bench: build ## figures beside goals (BENCH="webrtc" for some of them)
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@GO=$(GO) FUZZTIME=$(FUZZTIME) .ci/fuzz
 
-soak: ## cameras flap and viewers churn for 20 minutes (SOAK=2h for longer)
+soak: ## cameras flap and viewers churn for 20 minutes (SOAK=2h for longer); a recording node is killed 50 times
 	$(GO) test -count=1 -v -timeout 0 ./cmd/watershed/soak -soak $(SOAK)
+	$(GO) test -count=1 -v -timeout 0 -run KilledRecorder ./cmd/watershed/e2e -kills 50
 
 clean: ## removes what make built
 	rm -rf bin web/dist web/node_modules

@@ -74,9 +74,12 @@ func open(t *testing.T, url string) *browser.Page {
 }
 
 // newFarm runs n synthetic cameras until the test ends.
-func newFarm(t *testing.T, n int) *camera.Farm {
+func newFarm(t *testing.T, n int) *camera.Farm { return newSoundFarm(t, n, "", "") }
+
+// newSoundFarm has cameras that show a clip, or each its own, and that can be heard.
+func newSoundFarm(t *testing.T, n int, clip, audio string) *camera.Farm {
 	t.Helper()
-	farm, err := camera.New(camera.Config{N: n, Listen: "127.0.0.1:0"})
+	farm, err := camera.New(camera.Config{N: n, Listen: "127.0.0.1:0", Clip: clip, Audio: audio})
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

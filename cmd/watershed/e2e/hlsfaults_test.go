@@ -79,12 +79,7 @@ func newest(url string) string {
 
 // The prober follows three streams while their cameras fail in every way, and the node is killed and started again: it finds nothing.
 func TestNothingToFindWhileThingsGoWrong(t *testing.T) {
-	farm, err := camera.New(camera.Config{N: 3, Listen: "127.0.0.1:0", Audio: "aac"})
-	require.NoError(t, err)
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- farm.Run(ctx) }()
-	t.Cleanup(func() { stop(); require.NoError(t, <-ended) })
+	farm := newSoundFarm(t, 3, "", "aac")
 	n, _ := newNode(t, func(c *config.Config) {
 		c.Streams = map[string]config.Stream{
 			"backed": {Public: true, Source: farm.URL(0), Backup: []string{farm.URL(1)}},
