@@ -84,6 +84,7 @@ type shot struct {
 	sound    func(at time.Duration) bool                // is there
 	frames   [][]byte                                   // of it, in turn; nil: silence
 	asc      []byte                                     // of the sound; nil: no track
+	each     func(g *generation)                        // is called with all that is published
 	check    func(t *testing.T, seen *seen)             // what else must be
 }
 
@@ -92,7 +93,8 @@ type seen struct {
 	lists   map[string][]string // versions of each media playlist
 	runs    map[string][]*run   // by rendition
 	cuts    int                 // discontinuities in v0
-	gaps    int                 // segments of it
+	newest  *generation
+	gaps    int // segments of it
 	index   string
 	longest time.Duration // without anything new
 }
@@ -119,12 +121,12 @@ func (c *shot) play(t *testing.T) *seen {
 	st := house.Declare("cam", sfu.Spec{Public: true})
 	tracks := []sfu.TrackSpec{{Config: media.Config{Codec: c.pictures.codec, ClockRate: 90000}}}
 	if c.asc != nil {
-		tracks = append(tracks, sfu.TrackSpec{Config: media.Config{Codec: media.AAC, ClockRate: 48000, ASC: c.asc}})
+		tracks = append(tracks, sfu.TrackSpec{Config: media.Config{Codec: media.AAC, ClockRate: 48000, Channels: int(c.asc[1] >> 3 & 15), ASC: c.asc}})
 	}
 	_, writers, err := st.Begin(sfu.SessionOptions{Pushed: true, Name: "test", Tracks: tracks})
 	require.NoError(t, err)
 
-	began := time.Now()
+	began := time.Now().Add(time.Second)
 	p := newPackager(&cfg, st, past{})
 	s := &seen{lists: map[string][]string{}, runs: map[string][]*run{}}
 	reader := &reading{seen: s, next: map[string]cursor{}}
@@ -168,12 +170,14 @@ func (c *shot) play(t *testing.T) *seen {
 		if !e.changed() || !e.long() {
 			continue
 		}
-		if g := e.publish(false); len(s.lists["v0"]) == 0 {
-			last = step
-			reader.take(t, g)
-		} else {
-			s.longest, last = max(s.longest, step-last), step
-			reader.take(t, g)
+		g := e.publish(false)
+		if s.newest != nil {
+			s.longest = max(s.longest, step-last)
+		}
+		s.newest, last = g, step
+		reader.take(t, g)
+		if c.each != nil {
+			c.each(g)
 		}
 	}
 	require.NotEmpty(t, s.lists["v0"], "nothing was published")

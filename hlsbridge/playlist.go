@@ -51,7 +51,7 @@ func appendSegment(dst []byte, address string, s *segment) []byte {
 
 func appendTime(dst []byte, wall int64) []byte {
 	dst = append(dst, "#EXT-X-PROGRAM-DATE-TIME:"...)
-	return append(time.Unix(0, wall).UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z"), '\n')
+	return append(time.Unix(0, wall).Round(time.Millisecond).UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z"), '\n')
 }
 
 // renderer writes a stream's playlists. The packager's goroutine uses it.
@@ -129,7 +129,17 @@ func (l *listing) render() (full, delta []byte) {
 		return full, nil
 	}
 	delta = fmt.Appendf(l.header(9), "#EXT-X-SKIP:SKIPPED-SEGMENTS=%d\n", n)
-	return full, l.body(delta, listed[n:], listed[n-1].init)
+	return full, l.body(delta, listed[n:], lastInit(listed[:n]))
+}
+
+// lastInit is the version of the initialisation segment that was listed last, -1 for none: gaps need none.
+func lastInit(listed []*segment) int {
+	for i := len(listed) - 1; i >= 0; i-- {
+		if !listed[i].gap {
+			return listed[i].init
+		}
+	}
+	return -1
 }
 
 // body lists segments; init is the version of the initialisation segment that the reader has, -1 for none.

@@ -113,7 +113,7 @@ func (r *rendition) add(f *media.Frame) {
 		if !r.tuned {
 			r.tune(s.dts)
 		}
-		s.pts = s.dts
+		s.pts, s.own = s.dts, s.dts
 		r.clock = s.dts + r.ticks
 	}
 	target := timeline.Ticks(r.part, r.cfg.ClockRate)

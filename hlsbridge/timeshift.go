@@ -76,7 +76,8 @@ func (b *Bridge) serveSpans(w http.ResponseWriter, r *http.Request, st *sfu.Stre
 	case track == "":
 		b.writeText(w, r, recordedIndex(&spans[len(spans)-1], kind, query))
 	default:
-		text, ok := recordedList(spans, track, kind == "vod")
+		d, _ := parseDirectives(r.URL.RawQuery) // of which only a delta is offered here
+		text, ok := recordedList(spans, track, kind == "vod", d.skip)
 		if !ok {
 			notFound(w, "the recording has no such track")
 			return
@@ -182,42 +183,90 @@ func recordedIndex(s *archive.Span, kind, query string) []byte {
 	return fmt.Appendf(b, "\n%s-%s.m3u8%s\n", kind, t.ID, query)
 }
 
-// recordedList is a track's media playlist. Every take begins after a discontinuity.
-func recordedList(spans []archive.Span, track string, ended bool) ([]byte, bool) {
-	target := 1
+// listedPiece is a segment of a recording in a playlist.
+type listedPiece struct {
+	*archive.Segment
+	take  uint64
+	begin bool // of its take: a discontinuity, but for the first in the playlist
+}
+
+// piecesOf a track in the order of time.
+func piecesOf(spans []archive.Span, track string) (all []listedPiece) {
 	for _, s := range spans {
-		target = max(target, s.Target)
-	}
-	first := spans[0]
-	b := fmt.Appendf(nil, "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:%d\n", target)
-	if ended {
-		b = append(b, "#EXT-X-PLAYLIST-TYPE:VOD\n"...)
-	}
-	b = fmt.Appendf(b, "#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", first.First+uint64(first.From), first.Number)
-	found := false
-	for n, s := range spans {
-		if n > 0 {
-			b = append(b, "#EXT-X-DISCONTINUITY\n"...)
-		}
 		for i, t := range s.Tracks {
 			if t.ID != track {
 				continue
 			}
-			found = true
-			b = fmt.Appendf(b, "#EXT-X-MAP:URI=\"rec/%d/%s/init.mp4\"\n", s.Number, track)
-			for _, x := range s.Segments[i] {
-				if b = appendTime(b, x.Start.UnixNano()); x.Size == 0 {
-					b = append(b, "#EXT-X-GAP\n"...)
-				}
-				b = appendSeconds(append(b, "#EXTINF:"...), x.Duration)
-				b = fmt.Appendf(b, ",\nrec/%d/%s/%d-%d.m4s\n", s.Number, track, x.Offset, x.Size)
+			for n := range s.Segments[i] {
+				all = append(all, listedPiece{&s.Segments[i][n], s.Number, n == 0})
 			}
 		}
+	}
+	return all
+}
+
+// recordedList is a track's media playlist. Every take begins after a discontinuity. One that goes on offers deltas (section 6.2.5.1), which leave out
+// all but the last six target durations: two hours are half a megabyte, again and again.
+func recordedList(spans []archive.Span, track string, ended, delta bool) ([]byte, bool) {
+	all := piecesOf(spans, track)
+	if len(all) == 0 {
+		return nil, false
+	}
+	target := 1
+	for _, s := range spans {
+		target = max(target, s.Target)
+	}
+	first, skipped := spans[0], 0
+	if delta && !ended {
+		skipped = skippable(all, 6*time.Duration(target)*time.Second)
+	}
+	version := 6
+	if skipped > 0 {
+		version = 9
+	}
+	b := fmt.Appendf(nil, "#EXTM3U\n#EXT-X-VERSION:%d\n#EXT-X-TARGETDURATION:%d\n", version, target)
+	if ended {
+		b = append(b, "#EXT-X-PLAYLIST-TYPE:VOD\n"...)
+	} else {
+		b = fmt.Appendf(b, "#EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL=%d.0\n", 6*target)
+	}
+	b = fmt.Appendf(b, "#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", first.First+uint64(first.From), first.Number)
+	if skipped > 0 {
+		b = fmt.Appendf(b, "#EXT-X-SKIP:SKIPPED-SEGMENTS=%d\n", skipped)
+	}
+	for n, p := range all[skipped:] {
+		b = appendRecorded(b, p, track, n+skipped > 0)
 	}
 	if ended {
 		b = append(b, "#EXT-X-ENDLIST\n"...)
 	}
-	return b, found
+	return b, true
+}
+
+// skippable counts the pieces that begin further from the end than a delta's boundary.
+func skippable(all []listedPiece, until time.Duration) int {
+	after := time.Duration(0)
+	for i := len(all) - 1; i >= 0; i-- {
+		if after > until {
+			return i + 1
+		}
+		after += all[i].Duration
+	}
+	return 0
+}
+
+func appendRecorded(b []byte, p listedPiece, track string, follows bool) []byte {
+	if p.begin && follows {
+		b = append(b, "#EXT-X-DISCONTINUITY\n"...)
+	}
+	if p.begin || !follows {
+		b = fmt.Appendf(b, "#EXT-X-MAP:URI=\"rec/%d/%s/init.mp4\"\n", p.take, track)
+	}
+	if b = appendTime(b, p.Start.UnixNano()); p.Size == 0 {
+		b = append(b, "#EXT-X-GAP\n"...)
+	}
+	b = appendSeconds(append(b, "#EXTINF:"...), p.Duration)
+	return fmt.Appendf(b, ",\nrec/%d/%s/%d-%d.m4s\n", p.take, track, p.Offset, p.Size)
 }
 
 // servePiece sends {take}/{track}/{offset}-{size}.m4s or init.mp4 from disk.
