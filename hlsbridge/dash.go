@@ -72,7 +72,9 @@ func (e *epoch) manifest(now time.Time) []byte {
 	return append(b, " <UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" value=\"time\"/>\n</MPD>\n"...)
 }
 
-func stamp(ns int64) string { return time.Unix(0, ns).Round(time.Millisecond).UTC().Format("2006-01-02T15:04:05.000Z") }
+func stamp(ns int64) string {
+	return time.Unix(0, ns).Round(time.Millisecond).UTC().Format("2006-01-02T15:04:05.000Z")
+}
 
 func (e *epoch) appendPeriod(b []byte, p *period) []byte {
 	b = fmt.Appendf(b, " <Period id=\"p%d\" start=\"%s\"", p.msn, iso(p.start))
