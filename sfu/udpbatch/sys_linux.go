@@ -217,7 +217,7 @@ func (s *system) awaitRoom(b *Batch) (ok bool) {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, int(left.Milliseconds()))
 		ok = n == 1 || err == unix.EINTR
 	})
-	s.patience.spend(time.Since(began))
+	s.patience.spend(min(time.Since(began), left)) // what is over that, the machine took for others
 	return ok
 }
 
