@@ -4,12 +4,13 @@ GO        ?= go
 FUZZTIME  ?= 10s
 DEMO      ?=
 SOAK      ?= 20m
+ABR       ?= 10m
 GOFUMPT     = $(GO) run mvdan.cc/gofumpt@v0.9.2
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test check bench fuzz soak web clean
+.PHONY: help build demo test check bench fuzz soak abr web clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +43,10 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 soak: ## cameras flap and viewers churn for 20 minutes (SOAK=2h for longer); a recording node is killed 50 times
 	$(GO) test -count=1 -v -timeout 0 ./cmd/watershed/soak -soak $(SOAK)
 	$(GO) test -count=1 -v -timeout 0 -run KilledRecorder ./cmd/watershed/e2e -kills 50
+
+abr: web ## hls.js, Shaka and dash.js play a ladder while their network shrinks and grows, for 10 minutes (ABR=2m for less)
+	@.ci/install ffmpeg chromium
+	$(GO) run ./cmd/watershed/abr -for $(ABR)
 
 clean: ## removes what make built
 	rm -rf bin web/dist web/node_modules

@@ -195,10 +195,10 @@ func (e *epoch) begin(b boundary) {
 // clock's: dates come back to that over some segments, because players count on each date for the segments around it.
 const longestSlew = 50 * time.Millisecond
 
-// heldDate is how far dates may be from the wall clock before they follow it. Playlists tell whole milliseconds, and players place sound beside pictures by
-// what they read: sound's segments may seem to begin a fraction of a millisecond before the sound does, never after it. There hls.js would find
-// the segment before, which it has, and stop. So the pictures' dates are whole milliseconds and go with the timeline.
-const heldDate = 2 * time.Millisecond
+// heldDate is how far dates may be from the wall clock before they follow it, by a millisecond a segment. Playlists tell whole milliseconds, and players
+// place renditions side by side by what they read: sound's segments may seem to begin a fraction of a millisecond before the sound does, never after it.
+// There hls.js would find the segment before, which it has, and stop. So the pictures' dates are whole milliseconds and go with the timeline.
+const heldDate = 20 * time.Millisecond
 
 // whole milliseconds of a date.
 func whole(wall int64) int64 { return wall - wall%int64(time.Millisecond) }
@@ -215,8 +215,11 @@ func (e *epoch) slew(b *boundary) {
 	}
 	end := before.wall + int64(b.at-before.start)
 	off := min(max(time.Duration(b.wall-end).Truncate(time.Millisecond), -longestSlew), longestSlew)
-	if off.Abs() <= heldDate {
+	switch {
+	case off.Abs() <= heldDate:
 		off = 0
+	case off.Abs() < longestSlew:
+		off /= off.Abs() / time.Millisecond
 	}
 	b.wall = end + int64(off)
 }

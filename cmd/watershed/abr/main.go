@@ -32,10 +32,11 @@ func main() {
 	long := flag.Duration("for", 10*time.Minute, "how long each player plays the ladder")
 	live := flag.Duration("live", time.Minute, "how long hls.js plays a ladder that FFmpeg makes live; 0 leaves it out")
 	players := flag.String("players", "", "only those whose names contain this")
+	sound := flag.Bool("sound", false, "with a rendition of sound beside the ladder")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *long, *live, *players); err != nil {
+	if err := run(ctx, *long, *live, *players, *sound); err != nil {
 		fmt.Fprintln(os.Stderr, "abr:", err)
 		os.Exit(1)
 	}
@@ -43,7 +44,7 @@ func main() {
 
 var errFaults = errors.New("not every player played as it should: see above")
 
-func run(ctx context.Context, long, live time.Duration, only string) error {
+func run(ctx context.Context, long, live time.Duration, only string, sound bool) error {
 	root, err := e2e.Root()
 	if err != nil {
 		return err
@@ -54,7 +55,7 @@ func run(ctx context.Context, long, live time.Duration, only string) error {
 	}
 	defer b.Close()
 	fmt.Println("Chromium", b.Version)
-	err = loops(ctx, b, long, only)
+	err = loops(ctx, b, long, only, sound)
 	if live > 0 && (err == nil || errors.Is(err, errFaults)) {
 		err = errors.Join(err, liveLadder(ctx, b, live))
 	}
@@ -62,7 +63,7 @@ func run(ctx context.Context, long, live time.Duration, only string) error {
 }
 
 // loops plays the ladder that was encoded beforehand.
-func loops(ctx context.Context, b *browser.Browser, long time.Duration, only string) (err error) {
+func loops(ctx context.Context, b *browser.Browser, long time.Duration, only string, sound bool) (err error) {
 	rungs := ladder()
 	for _, r := range rungs {
 		if err := r.encode(ctx); err != nil {
@@ -73,16 +74,17 @@ func loops(ctx context.Context, b *browser.Browser, long time.Duration, only str
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
-	fast, fastURL, end, err := serve(ctx, &running, rungs, 150*time.Millisecond)
+	fast, fastURL, end, err := serve(ctx, &running, rungs, sound, 150*time.Millisecond)
 	if err != nil {
 		return err
 	}
 	defer end()
-	usual, usualURL, end, err := serve(ctx, &running, rungs, 350*time.Millisecond)
+	usual, usualURL, end, err := serve(ctx, &running, rungs, sound, 350*time.Millisecond)
 	if err != nil {
 		return err
 	}
 	defer end()
+	fmt.Printf("the ladder is at %s with parts of 150 ms, at %s with parts of 350 ms\n", fastURL, usualURL)
 	const list, manifest = "/hls/abr/index.m3u8", "/dash/abr/manifest.mpd"
 	viewers := []*viewer{
 		{name: "hls.js, LL-HLS, part 150ms", player: "hls.js", src: fastURL + list, origin: fast, goal: 700},
@@ -94,8 +96,8 @@ func loops(ctx context.Context, b *browser.Browser, long time.Duration, only str
 }
 
 // serve an origin, with the tests' pages beside it.
-func serve(ctx context.Context, running *sync.WaitGroup, rungs []*rung, part time.Duration) (o *origin, address string, end func(), err error) {
-	if o, err = newOrigin(ctx, rungs, part); err != nil {
+func serve(ctx context.Context, running *sync.WaitGroup, rungs []*rung, sound bool, part time.Duration) (o *origin, address string, end func(), err error) {
+	if o, err = newOrigin(ctx, rungs, sound, part); err != nil {
 		return nil, "", nil, err
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -107,6 +109,9 @@ func serve(ctx context.Context, running *sync.WaitGroup, rungs []*rung, part tim
 			fmt.Fprintln(os.Stderr, "abr: origin:", err)
 		}
 	})
+	if err := full(ctx, "http://"+l.Addr().String()+"/hls/abr/v0.m3u8"); err != nil {
+		return nil, "", nil, err
+	}
 	address, end, err = e2e.Pages("http://" + l.Addr().String())
 	return o, address, end, err
 }

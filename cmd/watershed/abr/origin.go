@@ -17,6 +17,7 @@ import (
 // origin is a media plane and a bridge in this process, fed with the ladder's loops in real time: the code that a node runs, without encoders.
 type origin struct {
 	rungs  []*rung
+	sound  bool // silence beside the pictures
 	sfu    *sfu.SFU
 	bridge *hlsbridge.Bridge
 	stream *sfu.Stream
@@ -28,12 +29,12 @@ type origin struct {
 // silence is an AAC-LC frame of stereo without sound.
 var silence = []byte{0x21, 0x10, 0x04, 0x60, 0x8c, 0x1c}
 
-func newOrigin(ctx context.Context, rungs []*rung, part time.Duration) (*origin, error) {
+func newOrigin(ctx context.Context, rungs []*rung, sound bool, part time.Duration) (*origin, error) {
 	port, err := leg.Listen(ctx, leg.Config{Listen: "127.0.0.1:0", Shards: 1})
 	if err != nil {
 		return nil, err
 	}
-	o := &origin{rungs: rungs}
+	o := &origin{rungs: rungs, sound: sound}
 	o.sfu = sfu.New(sfu.Config{Port: port, Converter: o})
 	o.bridge = hlsbridge.New(hlsbridge.Config{SFU: o.sfu, Part: part})
 	spec := sfu.Spec{Public: true}
@@ -60,12 +61,13 @@ func (o *origin) run(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// feed sends the first rung as a source does, with silence beside it.
+// feed sends the first rung as a source does.
 func (o *origin) feed(ctx context.Context) error {
-	_, writers, err := o.stream.Begin(sfu.SessionOptions{Pushed: true, Name: "loops", Tracks: []sfu.TrackSpec{
-		{Config: media.Config{Codec: media.H264, ClockRate: 90000}},
-		{Config: media.Config{Codec: media.AAC, ClockRate: 48000, Channels: 2, ASC: []byte{0x11, 0x90}}},
-	}})
+	tracks := []sfu.TrackSpec{{Config: media.Config{Codec: media.H264, ClockRate: 90000}}}
+	if o.sound {
+		tracks = append(tracks, sfu.TrackSpec{Config: media.Config{Codec: media.AAC, ClockRate: 48000, Channels: 2, ASC: []byte{0x11, 0x90}}})
+	}
+	_, writers, err := o.stream.Begin(sfu.SessionOptions{Pushed: true, Name: "loops", Tracks: tracks})
 	if err != nil {
 		return err
 	}
@@ -87,7 +89,7 @@ func (o *origin) feed(ctx context.Context) error {
 		if i == 0 {
 			o.first.Store(writers[0].Layer().Ring().Latest().Number)
 		}
-		for ; sound < (i+1)*48000/camera.FPS; sound += 1024 {
+		for ; o.sound && sound < (i+1)*48000/camera.FPS; sound += 1024 {
 			if err := writers[1].Write(sfu.Unit{Parts: [][]byte{silence}, PTS: sound, Arrival: time.Now()}); err != nil {
 				return err
 			}

@@ -43,24 +43,29 @@ func (v *viewer) open(b *browser.Browser, address string) (err error) {
 	if v.page, err = b.Open(address+"/e2e/abr?"+q.Encode(), nil); err != nil {
 		return err
 	}
-	return v.page.WaitPictures(0, camera.FPS, 30*time.Second)
+	if err = v.page.WaitPictures(0, camera.FPS, time.Minute); err != nil {
+		var state string
+		v.page.Eval(`JSON.stringify({...seen, at: video.currentTime, ready: video.readyState, buffered: [...Array(video.buffered.length).keys()].map((i) => [video.buffered.start(i), video.buffered.end(i)])})`, &state)
+		return fmt.Errorf("%w\nthe player: %s", err, state)
+	}
+	return nil
 }
 
-// bandwidths that the network has, in kb/s, one after the other: it shrinks in steps, as one that fills up does, and is free again at once. Every rung has
-// a stage that carries it, and a stage that does not.
+// bandwidths that the network has, in kb/s, one after the other: it shrinks in steps, as one that fills up does, and grows again. With a third of a second in
+// the buffer nothing survives that it shrinks to a quarter at once; that is not asked of a player here.
 var bandwidths = []struct {
 	kbps float64
 	part float64 // of the cycle
 }{
-	{8000, 5}, {2600, 1}, {2000, 1}, {1700, 1}, {1400, 1}, {1150, 1}, {950, 1}, {800, 2}, {680, 1}, {560, 1}, {470, 1}, {400, 3}, {900, 2}, {2600, 2}, {8000, 2},
+	{wide, 4}, {4000, 1}, {3000, 1}, {2400, 1}, {2000, 1}, {1700, 1}, {1450, 1}, {1250, 1}, {1100, 1}, {950, 1}, {800, 1}, {narrow, 4}, {1100, 1}, {2400, 2}, {wide, 3},
 }
 
 // cycle is one way down and up.
-const cycle = 100 * time.Second
+const cycle = 2 * time.Minute
 
 // narrow and wide are what the viewer must have shown the lowest and the highest rung at.
 const (
-	narrow = 400
+	narrow = 700
 	wide   = 8000
 )
 

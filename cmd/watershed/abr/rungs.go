@@ -41,9 +41,9 @@ func (r *rung) encode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rate := fmt.Sprintf("%dk", r.kbps)
+	rate, buffer := fmt.Sprintf("%dk", r.kbps), fmt.Sprintf("%dk", r.kbps/3) // keyframes of a few parts' size, as cameras for low delay send them
 	cmd := exec.CommandContext(ctx, ffmpeg, "-v", "error", "-r", fmt.Sprint(camera.FPS), "-i", filepath.Join(root, "cmd", "watershed", "camera", "clips", "river.h264"),
-		"-vf", fmt.Sprintf("scale=-2:%d", r.height), "-c:v", "libx264", "-preset", "fast", "-tune", "zerolatency", "-b:v", rate, "-maxrate", rate, "-bufsize", rate,
+		"-vf", fmt.Sprintf("scale=-2:%d", r.height), "-c:v", "libx264", "-preset", "fast", "-tune", "zerolatency", "-b:v", rate, "-maxrate", rate, "-bufsize", buffer,
 		"-x264-params", fmt.Sprintf("keyint=%d:min-keyint=%d:scenecut=0:aud=1", gop, gop), "-f", "h264", "-")
 	var errs bytes.Buffer
 	cmd.Stderr = &errs

@@ -32,6 +32,9 @@ export function open(low: boolean, video: HTMLVideoElement, url: string, ahead?:
     startFragPrefetch: true,
     testBandwidth: false, // it would load a whole segment and throw it away before the first picture
     liveDurationInfinity: true,
+    // With a third of a second in the buffer a smaller picture must come before the network is too narrow, not after; and one stall must not cost a second
+    // of delay for good.
+    ...(low && { abrEwmaFastLive: 1, abrEwmaSlowLive: 3, abrBandWidthFactor: 0.6, abrBandWidthUpFactor: 0.5, liveSyncOnStallIncrease: 0.2 }),
     // A demand stream may take 10 s to its first segment.
     manifestLoadPolicy: { default: { maxTimeToFirstByteMs: 12_000, maxLoadTimeMs: 20_000, timeoutRetry: null, errorRetry: null } },
   });
