@@ -34,7 +34,7 @@ check: web ## gofumpt, vet, staticcheck, and the Go tests with the race detector
 	@CGO_ENABLED=1 $(GO) run ./.ci/test -race
 
 bench: build ## figures beside goals (BENCH="webrtc" for some of them)
-	@.ci/install ffmpeg chromium
+	@.ci/install ffmpeg chromium nginx-light varnish
 	@$(GO) run ./cmd/watershed/bench $(BENCH)
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
