@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
+	"github.com/pion/rtp"
 	"github.com/stretchr/testify/require"
 
 	"watershed/sfu"
@@ -22,7 +23,8 @@ import (
 // strict is a camera that ends a session which is not refreshed, by the one method that it knows for that.
 type strict struct {
 	listener net.Listener
-	refresh  string // GET_PARAMETER or OPTIONS
+	refresh  string                            // GET_PARAMETER or OPTIONS
+	more     func(p *rtp.Packet) []*rtp.Packet // that it sends before each, nil for none
 	tasks    sync.WaitGroup
 
 	mu        sync.Mutex // guards what follows
@@ -140,17 +142,50 @@ func (s *strictSession) send(ctx context.Context) {
 		packets, _ := enc.Encode(ingesttest.Picture(i))
 		for _, p := range packets {
 			p.Timestamp = uint32(i * ingesttest.FrameTicks)
-			raw, _ := p.Marshal()
-			if s.udp != nil {
-				s.udp.Write(raw)
-			} else {
-				s.say(append([]byte{'$', 0, byte(len(raw) >> 8), byte(len(raw))}, raw...))
+			if s.camera.more != nil {
+				for _, m := range s.camera.more(p) {
+					s.packet(m)
+				}
 			}
+			s.packet(p)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 		}
+	}
+}
+
+func (s *strictSession) packet(p *rtp.Packet) {
+	raw, _ := p.Marshal()
+	if s.udp != nil {
+		s.udp.Write(raw)
+	} else {
+		s.say(append([]byte{'$', 0, byte(len(raw) >> 8), byte(len(raw))}, raw...))
+	}
+}
+
+// TestForeignPackets: between its own a camera sends packets of another source with the same numbers, and of a payload type that it never named.
+func TestForeignPackets(t *testing.T) {
+	s := ingesttest.Node(t, pullers)
+	for _, transport := range []string{"tcp", "udp"} {
+		n := 0
+		c := newStrict(t, "OPTIONS")
+		c.more = func(p *rtp.Packet) []*rtp.Packet {
+			if n++; n == 1 {
+				return nil // who comes first is the source
+			}
+			other, unknown := *p, *p
+			other.SSRC, other.Payload = p.SSRC+1, []byte{0x41, 0xff, 0xff}
+			unknown.PayloadType, unknown.Payload = 77, []byte{0x41, 0xff, 0xff}
+			return []*rtp.Packet{&other, &unknown}
+		}
+		name := id.Stream("foreign-" + transport)
+		st := s.Declare(name, sfu.Spec{Inputs: []sfu.Input{{High: "rtsp://" + c.listener.Addr().String() + "/stream#transport=" + transport}}})
+		ingesttest.Stream(t, s, name)
+		ingesttest.Check(t, ingesttest.Layer(t, st, media.Video), 60)
+		sessions, _ := c.counts()
+		require.Equal(t, 1, sessions)
 	}
 }
 

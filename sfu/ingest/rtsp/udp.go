@@ -42,6 +42,7 @@ type overUDP struct {
 	asked   []*udpMedia
 	sockets []*net.UDPConn
 	closed  bool
+	types   [128]bool // payload types that the camera's description names
 }
 
 // udpMedia is one medium's pair of sockets.
@@ -172,6 +173,7 @@ func (u *overUDP) answers() {
 		if err != nil {
 			return
 		}
+		u.learn(m.body)
 		if t := m.header.Get("Transport"); t != "" && strings.Contains(m.first, " 200 ") && !strings.Contains(t, "TCP") {
 			u.agreed(m, t)
 		}
@@ -179,6 +181,29 @@ func (u *overUDP) answers() {
 			return
 		}
 	}
+}
+
+// learn reads the payload types of a description (RFC 8866 section 5.14).
+func (u *overUDP) learn(description []byte) {
+	for line := range strings.Lines(string(description)) {
+		fields := strings.Fields(line)
+		if !strings.HasPrefix(line, "m=") || len(fields) < 4 {
+			continue
+		}
+		u.mu.Lock()
+		for _, f := range fields[3:] {
+			if pt, err := strconv.ParseUint(f, 10, 7); err == nil {
+				u.types[pt] = true
+			}
+		}
+		u.mu.Unlock()
+	}
+}
+
+func (u *overUDP) names(pt uint8) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.types[pt&0x7f]
 }
 
 // agreed begins to receive, as the camera's answer to a SETUP says.
@@ -208,6 +233,7 @@ func (u *overUDP) agreed(m *message, transport string) {
 func (u *overUDP) receive(m *udpMedia) {
 	camera := u.camera.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 	order := reorder.Buffer{Wait: reorderWait}
+	var ssrc *uint32 // of the first packet: a camera that begins anew begins a session
 	for {
 		buf := make([]byte, maxDatagram)
 		n, from, err := m.rtp.ReadFromUDPAddrPort(buf)
@@ -215,7 +241,13 @@ func (u *overUDP) receive(m *udpMedia) {
 			return
 		}
 		p := &rtp.Packet{}
-		if from.Addr().Unmap() != camera || p.Unmarshal(buf[:n]) != nil {
+		if from.Addr().Unmap() != camera || p.Unmarshal(buf[:n]) != nil || !u.names(p.PayloadType) {
+			continue
+		}
+		if ssrc == nil {
+			ssrc = &p.SSRC
+		}
+		if p.SSRC != *ssrc { // another source's numbers would take the places of ours
 			continue
 		}
 		for _, o := range order.Push(p, time.Now()) {
