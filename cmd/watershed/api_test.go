@@ -427,18 +427,3 @@ func TestCamerasPasswordsAreSealed(t *testing.T) {
 		require.Equal(t, source, st.Spec().Inputs[0].High)
 	})
 }
-
-// everything in the files of a folder.
-func everything(t *testing.T, folder string) string {
-	t.Helper()
-	var all strings.Builder
-	err := filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() {
-			text, _ := os.ReadFile(path)
-			all.Write(text)
-		}
-		return err
-	})
-	require.NoError(t, err)
-	return all.String()
-}
