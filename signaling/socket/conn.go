@@ -180,11 +180,11 @@ func (c *conn) read() {
 	if !c.greet() {
 		return
 	}
-	silent := time.AfterFunc(silence, func() { c.end(closeSlow, "nothing heard for too long") })
+	silent := time.AfterFunc(c.server.silence, func() { c.end(closeSlow, "nothing heard for too long") })
 	defer silent.Stop()
 	for {
 		raw, err := c.next()
-		silent.Reset(silence)
+		silent.Reset(c.server.silence)
 		switch {
 		case errors.Is(err, errTooLarge):
 			c.fail(request{}, faultf("too-large", "a frame has at most %d kB, an offer %d kB", maxFrame>>10, maxOffer>>10))

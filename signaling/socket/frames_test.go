@@ -204,3 +204,19 @@ func TestSlowConsumer(t *testing.T) {
 	require.Positive(t, <-last)
 	require.NotEqual(t, 0, slow.closed())
 }
+
+// TestSilence: who says no hello is not waited for for ever, and who goes silent later is neither.
+func TestSilence(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	patience := func(hello, silence time.Duration) {
+		require.Eventually(t, func() bool { return n.sockets.Sockets() == 0 }, 30*time.Second, time.Millisecond)
+		n.sockets.mu.Lock() // which new sockets take, too
+		defer n.sockets.mu.Unlock()
+		n.sockets.helloWithin, n.sockets.silence = hello, silence
+	}
+	patience(10*time.Millisecond, time.Minute)
+	require.Equal(t, closeNoHello, n.dial().closed())
+	patience(time.Minute, 10*time.Millisecond)
+	c, _ := n.hello(nil)
+	require.Equal(t, closeSlow, c.closed())
+}

@@ -47,7 +47,7 @@ func newNode(t testing.TB, dir string) *node {
 	var err error
 	n.cluster, err = cluster.Open(cluster.Config{Dir: dir, Node: "n1", Version: "test"})
 	require.NoError(t, err)
-	ready, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ready, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	require.NoError(t, n.cluster.Ready(ready))
 	ctx, stop := context.WithCancel(context.Background())
@@ -63,6 +63,7 @@ func newNode(t testing.TB, dir string) *node {
 		SFU: n.sfu, Publishers: publishers, Access: n.access, Admit: n.access.Admit(n.sfu.Ensure),
 		Decisions: n.cluster.Decisions, Messages: n.cluster.Messages, Secret: []byte(testSecret), Node: "n1", Version: "test", Log: discard,
 	})
+	n.sockets.helloWithin, n.sockets.silence = time.Minute, 10*time.Minute // thirty clients on a busy machine
 	for _, name := range []id.Stream{"river-1", "river-2"} {
 		n.sfu.Declare(name, sfu.Spec{Public: true})
 	}
@@ -104,7 +105,7 @@ func leaked(t testing.TB) {
 			}
 		}
 		return len(still) == 0
-	}, 10*time.Second, 10*time.Millisecond, "goroutines are left")
+	}, time.Minute, 10*time.Millisecond, "goroutines are left")
 	require.Empty(t, still)
 }
 
@@ -146,7 +147,7 @@ type client struct {
 
 func (n *node) dial() *client {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(n.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(n.t.Context(), time.Minute)
 	defer cancel()
 	ws, _, err := websocket.Dial(ctx, n.url, &websocket.DialOptions{Subprotocols: []string{Protocol}})
 	require.NoError(n.t, err)
@@ -192,7 +193,7 @@ func (c *client) send(o object) {
 }
 
 func (c *client) read() (object, error) {
-	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
 	defer cancel()
 	_, b, err := c.ws.Read(ctx)
 	if err != nil {

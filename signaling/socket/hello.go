@@ -45,7 +45,7 @@ type welcome struct {
 
 // greet takes the first frame and answers it; false ends the socket.
 func (c *conn) greet() bool {
-	late := time.AfterFunc(helloWithin, func() { c.end(closeNoHello, "hello within 5 s, please") })
+	late := time.AfterFunc(c.server.helloWithin, func() { c.end(closeNoHello, "hello within 5 s, please") })
 	raw, err := c.next()
 	late.Stop() // how long the answer takes is not the client's fault
 	if errors.Is(err, errTooLarge) {

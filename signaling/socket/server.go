@@ -56,6 +56,8 @@ type Server struct {
 	conns   sync.WaitGroup
 	metrics metrics
 
+	helloWithin, silence time.Duration // of clients; tests give slow machines more
+
 	mu       sync.Mutex // guards what follows
 	open     map[*conn]struct{}
 	stopping bool
@@ -73,7 +75,7 @@ func New(cfg Config) *Server {
 	if cfg.Describe == nil {
 		cfg.Describe = describe
 	}
-	s := &Server{cfg: cfg, guests: newGuests(cfg.Secret), metrics: newMetrics(), open: map[*conn]struct{}{}}
+	s := &Server{cfg: cfg, guests: newGuests(cfg.Secret), metrics: newMetrics(), helloWithin: helloWithin, silence: silence, open: map[*conn]struct{}{}}
 	s.rooms = room.NewHub(room.Config{Decisions: cfg.Decisions, Messages: cfg.Messages, Streams: cfg.SFU.Stream, Log: cfg.Log})
 	s.events = newEvents(s)
 	return s

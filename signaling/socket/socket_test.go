@@ -110,10 +110,10 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestOrder: fifty people talk at once, some send again and come back in between, and everybody sees each message once, in one order.
+// TestOrder: thirty people talk at once, some send again and come back in between, and everybody sees each message once, in one order.
 func TestOrder(t *testing.T) {
 	n := newNode(t, t.TempDir())
-	const senders, each = 50, 10
+	const senders, each = 30, 8
 	witness := n.enter("", "river-1")
 	var all sync.WaitGroup
 	for s := range senders {
