@@ -70,7 +70,9 @@ func TestChatSurvives(t *testing.T) {
 		} else {
 			n.Kill()
 		}
-		again, err := Start(binary, n.Config)
+		cfg := n.Config
+		cfg.HTTP.Listen, cfg.WebRTC.Listen = "127.0.0.1:0", "127.0.0.1:0" // nobody looks for it at the old ones
+		again, err := Start(binary, cfg)
 		require.NoError(t, err)
 		t.Cleanup(again.Kill)
 		n = again

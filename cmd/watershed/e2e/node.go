@@ -75,7 +75,7 @@ func Config(data string) config.Config {
 type Node struct {
 	URL       string            // of the HTTP listener
 	Listening map[string]string // address by configuration key: "http", "webrtc", "metrics", ...
-	Config    config.Config     // with these addresses in it: Start again with it for the same ports
+	Config    config.Config     // with the HTTP and media addresses in it: Start again with it for the same
 
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
@@ -141,10 +141,8 @@ func (n *Node) waitReady() error {
 			n.Listening[key] = s
 		}
 	}
-	for key, listen := range map[string]*string{
-		"http": &n.Config.HTTP.Listen, "webrtc": &n.Config.WebRTC.Listen, "rtsp": &n.Config.RTSP.Listen, "rtmp": &n.Config.RTMP.Listen,
-		"srt": &n.Config.SRT.Listen, "metrics": &n.Config.Metrics.Listen, "cluster": &n.Config.Cluster.Listen,
-	} {
+	// Started again with this Config it is found where pages look for it; the other ports may be somebody else's by then.
+	for key, listen := range map[string]*string{"http": &n.Config.HTTP.Listen, "webrtc": &n.Config.WebRTC.Listen} {
 		if _, _, err := net.SplitHostPort(n.Listening[key]); err == nil {
 			*listen = n.Listening[key]
 		}
