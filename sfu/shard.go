@@ -164,7 +164,7 @@ func (t *tap) admit(frames []*media.Frame) {
 	if i < 0 {
 		return
 	}
-	t.welcome()
+	t.welcome(frames[i])
 	for _, sl := range t.waiting {
 		sl.start(frames[i], frames[i])
 		sl.send(t.shard.batch, frames[i:])

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"watershed/sfu/media"
 )
 
 // What a path of known limits is sent goes through a sluice, because a queue that overflows costs every picture until the next keyframe.
@@ -150,15 +152,21 @@ func (sl *Slot) stay() {
 	}
 }
 
-// welcome moves the slots that wait elsewhere for a keyframe of this layer.
-func (t *tap) welcome() {
+// welcome moves the slots that wait elsewhere for a keyframe of this layer. It is large: they get it as fast as their paths take it.
+func (t *tap) welcome(key *media.Frame) {
+	s := t.shard
 	for _, sl := range t.coming {
 		sl.coming = nil
 		sl.finish()
 		sl.lastSent = time.Now()
 		sl.tap.remove(sl)
 		sl.tap = t
-		t.waiting = append(t.waiting, sl)
+		sl.start(key, key)
+		sl.cursor, sl.allowance = key.Number, sl.portion(t.layer, false)
+		s.catching = append(s.catching, sl)
+		if s.advance(sl) {
+			s.catching = without(s.catching, sl)
+		}
 	}
 	clear(t.coming)
 	t.coming = t.coming[:0]

@@ -15,7 +15,7 @@ import (
 const (
 	gop     = 4 * time.Second // of the clips: loads come at any moment of it
 	settled = 25              // pictures before delays count: one second
-	watched = 100             // pictures a load is watched for after that
+	watched = 75              // pictures a load is watched for after that
 )
 
 // seen is what page loads showed.
