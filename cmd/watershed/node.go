@@ -255,6 +255,7 @@ func (n *node) run(ctx context.Context) error {
 		}
 	})
 	g.Go(func() error { return n.sfu.Run(ctx) })
+	g.Go(func() error { return n.giveBack(ctx) })
 	g.Go(func() error { return n.access.Run(ctx) })
 	g.Go(func() error { return n.api.Run(ctx) })
 	g.Go(func() error { return n.sig.Run(ctx) })
