@@ -78,7 +78,7 @@ func (w httpLog) Write(line []byte) (int, error) {
 
 // crowdLane answers on a plain listener what a crowd asks for; the rest is left to whoever accepts. With TLS that is everything.
 func (n *node) crowdLane() net.Listener {
-	if tcp, ok := n.http.(*net.TCPListener); ok {
+	if tcp, ok := n.http.(*net.TCPListener); ok && lane.Supported {
 		return lane.Listen(tcp, hlsbridge.ForCrowd, n.hls, n.log)
 	}
 	return n.http

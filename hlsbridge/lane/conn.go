@@ -138,7 +138,7 @@ func (c *conn) wakeReader() { c.tcp.SetReadDeadline(time.Unix(1, 0)) }
 // tryRead reads without waiting; false asks to be called when there is something. The buffer is held only if there is.
 func (c *conn) tryRead(fd uintptr) bool {
 	b := buffers.Get().(*[headSize]byte)
-	n, err := retry(func() (int, error) { return syscall.Read(int(fd), b[:]) })
+	n, err := retry(func() (int, error) { return read(fd, b[:]) })
 	if n > 0 {
 		c.buf, c.have, c.readErr = b, n, nil
 		return true

@@ -161,7 +161,7 @@ func (w *Response) try(b []byte) (rest []byte, err error) {
 	}
 	n := 0
 	if e := w.c.raw.Write(func(fd uintptr) bool {
-		n, err = retry(func() (int, error) { return syscall.Write(int(fd), b) })
+		n, err = retry(func() (int, error) { return write(fd, b) })
 		return true
 	}); e != nil {
 		return nil, e

@@ -8,8 +8,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 )
 
 // sample is what has been spent so far.
@@ -33,9 +31,8 @@ func CPUSeconds(pid int) float64 { return cpuSeconds(pid) }
 // cpuSeconds of a process, user and system (proc(5), /proc/pid/stat fields 14 and 15).
 func cpuSeconds(pid int) float64 {
 	if pid == os.Getpid() {
-		var u syscall.Rusage
-		if syscall.Getrusage(syscall.RUSAGE_SELF, &u) == nil {
-			return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
+		if used, ok := ownCPU(); ok {
+			return used.Seconds()
 		}
 	}
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
