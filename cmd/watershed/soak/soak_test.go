@@ -71,13 +71,15 @@ func TestFlappingCamerasAndChurningViewers(t *testing.T) {
 		tasks.Go(func() { r.churn(ctx) })
 	}
 	r.look(*duration)
+	for end := time.Now().Add(time.Minute); !r.enough() && time.Now().Before(end); { // a busy machine does less in the same time
+		time.Sleep(50 * time.Millisecond)
+	}
 	cancel()
 	tasks.Wait()
 	if s := r.broken.Load(); s != nil {
 		t.Fatal(*s)
 	}
-	require.Greater(t, r.watched.Load(), int64(viewers), "viewers")
-	require.Greater(t, r.frames.Load(), int64(100), "pictures")
+	require.True(t, r.enough(), "only %d viewers saw %d pictures", r.watched.Load(), r.frames.Load())
 	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before+2; runtime.Gosched() {
 		if time.Now().After(deadline) {
 			buf := make([]byte, 1<<20)
@@ -86,6 +88,9 @@ func TestFlappingCamerasAndChurningViewers(t *testing.T) {
 	}
 	t.Logf("%d viewers saw %d pictures", r.watched.Load(), r.frames.Load())
 }
+
+// enough was seen to say anything.
+func (r *run) enough() bool { return r.watched.Load() > viewers && r.frames.Load() > 100 }
 
 func name(i int) id.Stream { return id.Stream(fmt.Sprintf("cam%d", i)) }
 
