@@ -1,4 +1,4 @@
-# Watershed: `make` lists what it can do. Nothing needs to be installed beforehand but Go, Node.js (20 or newer) and git.
+# Watershed: `make` lists what it can do. Nothing else needs to be installed beforehand but Go, Node.js (20 or newer) and git.
 
 GO        ?= go
 FUZZTIME  ?= 10s
