@@ -111,13 +111,13 @@ func (s *source) films(what string, holds func() bool) {
 
 // A recording that failed goes on by itself when the disk has room again, and says so.
 func TestRecordingGoesOnWhenThereIsRoom(t *testing.T) {
-	dir := smallDisk(t, 3<<20)
+	dir := smallDisk(t, 64<<20) // room for all that is sent here, once the ballast is gone
 	var alerts journal
 	s := newStudio(t, func(c *Config) {
-		c.Recordings, c.Log, c.again = dir, slog.New(slog.NewTextHandler(&alerts, nil)), 50*time.Millisecond
+		c.Recordings, c.Log, c.again = dir, slog.New(slog.NewTextHandler(&alerts, nil)), 5*time.Millisecond
 	})
 	ballast := filepath.Join(dir, "ballast")
-	require.NoError(t, os.WriteFile(ballast, make([]byte, 2<<20), 0o600))
+	require.NoError(t, os.WriteFile(ballast, make([]byte, 62<<20), 0o600))
 	s.sfu.Declare("cam", sfu.Spec{Public: true, Record: true})
 	src, _ := began(t, s, true)
 	src.films("the disk was never full", func() bool { state, _ := s.bridge.Recording(s.stream); return state == "failed" })
