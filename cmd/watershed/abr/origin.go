@@ -36,7 +36,7 @@ func newOrigin(ctx context.Context, rungs []*rung, sound bool, part time.Duratio
 	}
 	o := &origin{rungs: rungs, sound: sound}
 	o.sfu = sfu.New(sfu.Config{Port: port, Converter: o})
-	o.bridge = hlsbridge.New(hlsbridge.Config{SFU: o.sfu, Part: part})
+	o.bridge = hlsbridge.New(hlsbridge.Config{SFU: o.sfu, Part: part, Segment: time.Second})
 	spec := sfu.Spec{Public: true}
 	for _, r := range rungs[1:] {
 		spec.Ladder = append(spec.Ladder, r.label)

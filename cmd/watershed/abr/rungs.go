@@ -19,8 +19,8 @@ type rung struct {
 	loop   [camera.Frames][][]byte // access units, without delimiters
 }
 
-// gop of every rung, in pictures: two seconds.
-const gop = 50
+// gop of every rung, in pictures: a second, and segments as long. hls.js changes its rung between segments only.
+const gop = 25
 
 // ladder that is offered, best first: small pictures, so that several players can decode on two cores.
 func ladder() []*rung {
