@@ -123,6 +123,7 @@ export const en = {
   'room.off': 'camera off',
   'room.presenting': '{name} shows the screen',
   'room.more': '{n} more',
+  'room.tools': 'What to do with {name}',
   'room.tool.mute': 'Mute',
   'room.tool.unmute': 'Let speak',
   'room.tool.stop': 'End picture',

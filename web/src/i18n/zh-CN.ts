@@ -124,6 +124,7 @@ export const zh: Record<Key, string> = {
   'room.off': '摄像头已关',
   'room.presenting': '{name} 正在共享屏幕',
   'room.more': '还有 {n} 人',
+  'room.tools': '管理 {name}',
   'room.tool.mute': '静音',
   'room.tool.unmute': '允许发言',
   'room.tool.stop': '结束画面',

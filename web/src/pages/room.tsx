@@ -98,7 +98,7 @@ function Trouble({ room: r }: { room: Room }) {
     : s.state === 'closed' ? s.reason || String(s.code)
     : !r.chat.joined.value ? t('room.joining')
     : refused ? (refused.code === 'forbidden' || refused.code === 'unauthorized' ? t('room.publish-denied') : refused.code === 'full' ? t('room.full') : refused.message)
-    : '';
+    : r.notice.value;
   return text ? <p class="trouble" role="status">{text}</p> : null;
 }
 

@@ -22,7 +22,7 @@ const stride = 10_000;
 /** Does what a key stands for; false if it stands for nothing here. */
 export function press(e: KeyboardEvent, do_: KeyActions): boolean {
   if (e.ctrlKey || e.metaKey || e.altKey) return false;
-  const onButton = (e.composedPath()[0] as Element).localName === 'button';
+  const onButton = (e.composedPath()[0] as Element | undefined)?.localName === 'button';
   const did = (action: () => void) => (action(), true);
   switch (e.key.toLowerCase()) {
     case ' ': return !onButton && did(do_.toggle);

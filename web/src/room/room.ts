@@ -2,7 +2,7 @@
 import { computed, effect, signal, untracked } from '@preact/signals';
 import type { Stream } from '../api';
 import { isLive } from '../api';
-import type { Frame, Published, Socket } from '../socket';
+import type { Frame, Published, Socket, SocketError } from '../socket';
 import { Chat } from '../ui/chat';
 import { Showing } from './showing';
 import { inView, recall } from './speaking';
@@ -27,6 +27,9 @@ export class Room {
   readonly recent = signal<readonly string[]>([]);
   /** what others show: screens first, then the stream of the room, then people in the order they came */
   readonly others = computed(() => this.#others());
+  /** what could not be done just now, in words */
+  readonly notice = signal('');
+  #hush: ReturnType<typeof setTimeout> | undefined;
   #socket: Socket;
   #off: (() => void)[];
 
@@ -56,10 +59,18 @@ export class Room {
 
   /** Mutes somebody, ends what they show, puts them out: for moderators. */
   moderate(todo: string, user: string): Promise<void> {
-    return this.#socket.moderate(this.name, { do: todo, user }).then(() => undefined, () => undefined);
+    return this.#socket.moderate(this.name, { do: todo, user }).then(() => undefined, (e: SocketError) => this.#tell(e.message));
+  }
+
+  /** Says for a moment what could not be done. */
+  #tell(text: string): void {
+    clearTimeout(this.#hush);
+    this.notice.value = text;
+    this.#hush = setTimeout(() => (this.notice.value = ''), 6000);
   }
 
   leave(): void {
+    clearTimeout(this.#hush);
     for (const off of this.#off) off();
     this.camera.close();
     this.screen.close();

@@ -74,12 +74,20 @@ function Other({ room, of: p, contain }: { room: Room; of: Published; contain?: 
 
 /** What a moderator can do with somebody who shows something. */
 function Tools({ room, of: p }: { room: Room; of: Published }) {
-  const tool = (what: Key, todo: string) => <button type="button" onClick={() => void room.moderate(todo, p.user)}>{t(what)}</button>;
+  const box = useRef<HTMLDetailsElement>(null);
+  const act = (todo: string) => {
+    box.current!.open = false;
+    void room.moderate(todo, p.user);
+  };
+  const tool = (what: Key, todo: string) => <button type="button" onClick={() => act(todo)}>{t(what)}</button>;
   return (
-    <div class="tile-tools" role="group" aria-label={p.name}>
-      {p.muted?.audio ? tool('room.tool.unmute', 'unmute') : tool('room.tool.mute', 'mute')}
-      {tool('room.tool.stop', 'unpublish')}
-      {tool('room.tool.remove', 'remove')}
-    </div>
+    <details class="tile-tools" ref={box} onKeyDown={(e) => e.key === 'Escape' && (box.current!.open = false)}>
+      <summary aria-label={t('room.tools', { name: p.name })} title={t('room.tools', { name: p.name })}>⋯</summary>
+      <div>
+        {p.muted?.audio ? tool('room.tool.unmute', 'unmute') : tool('room.tool.mute', 'mute')}
+        {tool('room.tool.stop', 'unpublish')}
+        {tool('room.tool.remove', 'remove')}
+      </div>
+    </details>
   );
 }
