@@ -93,7 +93,7 @@ func TestModeratedRoom(t *testing.T) {
 	require.NoError(t, ann.Wait(`!document.querySelector('.tile:has(.tile-tools)').dataset.speaking`, patience))
 
 	require.NoError(t, ann.Eval(`document.querySelector('.tile-tools button:nth-child(3)').click()`, nil))
-	require.NoError(t, ben.Wait(`document.querySelector('.trouble')?.textContent === 'You were removed from this room.'`, patience))
+	require.NoError(t, ben.Wait(`document.querySelector('main.note h1')?.textContent === 'You were removed from this room.'`, patience))
 	waitSees(t, ann, 1)
 	for _, p := range []*browser.Page{ann, ben, cleo} {
 		require.Empty(t, complaints(p))
