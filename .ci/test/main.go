@@ -19,7 +19,7 @@ import (
 func main() {
 	var t tally
 	flags, packages := split(os.Args[1:])
-	t.goTests(append(append([]string{"test", "-json", "-count=1", "-timeout=14m"}, flags...), packages...))
+	t.goTests(append(append([]string{"test", "-json", "-count=1", "-timeout=25m"}, flags...), packages...))
 	if !slices.Contains(flags, "-race") { // the pages' tests know no races
 		t.pageTests("web")
 	}

@@ -192,8 +192,10 @@ func (c *client) send(o object) {
 	c.raw(string(b))
 }
 
-func (c *client) read() (object, error) {
-	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
+func (c *client) read() (object, error) { return c.readIn(c.t.Context()) }
+
+func (c *client) readIn(ctx context.Context) (object, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	_, b, err := c.ws.Read(ctx)
 	if err != nil {

@@ -23,6 +23,7 @@ type unsteady struct {
 	jwt  string
 	dice *rand.Rand
 	c    *client
+	life context.Context // ends what it waits for
 
 	epoch  any
 	offset float64
@@ -68,7 +69,7 @@ func (u *unsteady) send(o object) error {
 // next reads until a frame of this type, and takes messages on the way.
 func (u *unsteady) next(t string) (object, error) {
 	for {
-		o, err := u.c.read()
+		o, err := u.c.readIn(u.life)
 		if err != nil {
 			return nil, err
 		}
@@ -137,23 +138,20 @@ func TestNothingIsLostOrDoubled(t *testing.T) {
 	at := map[string]float64{} // by cid
 	for life := range lives {
 		n := newNode(t, dir)
-		done := make(chan struct{})
+		alive, done := context.WithCancel(t.Context())
 		var talk, listen sync.WaitGroup
 		for i, u := range all {
 			u.node, u.jwt, u.c = n, n.mint(fmt.Sprint("u", i), token.Moderator), nil
 			if i >= writers {
+				u.life = alive
 				listen.Go(func() {
-					for {
+					for alive.Err() == nil {
 						u.read()
-						select {
-						case <-done:
-							return
-						default:
-						}
 					}
 				})
 				continue
 			}
+			u.life = t.Context()
 			talk.Go(func() {
 				for k := range each {
 					cid := fmt.Sprint(i, " ", life, " ", k)
@@ -166,7 +164,7 @@ func TestNothingIsLostOrDoubled(t *testing.T) {
 			})
 		}
 		talk.Wait()
-		close(done)
+		done()
 		listen.Wait()
 		if life == lives-1 {
 			verify(t, n, all, at)
@@ -185,6 +183,7 @@ func verify(t *testing.T, n *node, all []*unsteady, at map[string]float64) {
 	}
 	require.Empty(t, at, "these are not there")
 	for i, u := range all {
+		u.life = t.Context()
 		require.NoError(t, u.connect()) // the rest
 		u.c.ws.CloseNow()
 		require.True(t, slices.IsSorted(u.seen), "%d: %v", i, u.seen)

@@ -72,7 +72,7 @@ func TestPrivateStreamPlaysWithATokenUntilItIsRevoked(t *testing.T) {
 			var me struct{ JTI string }
 			require.NoError(t, json.Unmarshal(payload(t, viewer), &me))
 			require.Equal(t, http.StatusNoContent, n.ask(t, "DELETE", "/api/v1/tokens/"+me.JTI, admin))
-			require.NoError(t, p.Wait(`document.querySelector('watershed-player').view.state !== 'playing'`, patience))
+			require.NoError(t, p.Wait(`!(document.querySelector('watershed-player')?.view?.state === 'playing')`, patience))
 			require.Equal(t, http.StatusUnauthorized, n.ask(t, "GET", "/api/v1/streams/cam0", viewer))
 		})
 	}

@@ -35,9 +35,13 @@ const commands = {
     pages.delete(page)
     await context.close()
   },
-  // The expression may be a promise. Playwright's own waitForFunction calls eval in the page, which the pages' Content-Security-Policy forbids.
+  // The expression may be a promise, and the page may begin anew meanwhile. Playwright's own waitForFunction calls eval in the page, which the pages'
+  // Content-Security-Policy forbids.
   async wait({ page, js, timeout }) {
-    for (const end = Date.now() + timeout; !(await pages.get(page).evaluate(`(async () => Boolean(await (${js})))()`)); await new Promise((f) => setTimeout(f, 20))) {
+    const holds = () => pages.get(page).evaluate(`(async () => Boolean(await (${js})))()`).catch((e) => {
+      if (!/context was destroyed|navigation/.test(e.message)) throw e
+    })
+    for (const end = Date.now() + timeout; !(await holds()); await new Promise((f) => setTimeout(f, 20))) {
       if (Date.now() > end) throw new Error(`not within ${timeout / 1000} s`)
     }
   },
