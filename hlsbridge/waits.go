@@ -3,6 +3,7 @@ package hlsbridge
 import (
 	"net/http"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -156,6 +157,7 @@ type postponed interface {
 	http.ResponseWriter
 	Postpone(gone func()) // before the handler returns; gone is called if the client leaves before Finish
 	Finish()
+	Abort() // instead of Finish, if the answer failed
 }
 
 // when answers a request once a rendition has a moment, with nil if that takes too long. It may return before.
@@ -166,11 +168,25 @@ func (b *Bridge) when(w http.ResponseWriter, r *http.Request, p *packager, at mo
 		return
 	}
 	x := &waiter{at: at, answer: func(v *view) {
-		answer(v)
-		later.Finish()
+		if b.contained(r, func() { answer(v) }) {
+			later.Finish()
+		} else {
+			later.Abort()
+		}
 	}}
 	later.Postpone(func() { p.waits.leave(x) })
 	p.wait(x, hold)
+}
+
+// contained runs an answer whose handler has returned; false if it panicked. One request's trouble is not everybody's: net/http sees to that only for handlers.
+func (b *Bridge) contained(r *http.Request, answer func()) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			b.cfg.Log.Error("hls: a request failed", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	answer()
+	return true
 }
 
 // postponable finds what can be postponed in a response or in what it wraps.

@@ -110,6 +110,12 @@ func (w *Response) Finish() {
 	}()
 }
 
+// Abort ends a postponed answer that cannot be completed, instead of Finish: the connection is cut, so that no cache keeps a part of it.
+func (w *Response) Abort() {
+	w.err = http.ErrAbortHandler
+	w.finished()
+}
+
 func (w *Response) finished() {
 	w.recycle()
 	if w.err != nil || w.last {
