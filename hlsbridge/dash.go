@@ -102,7 +102,7 @@ func (e *epoch) appendSet(b []byte, p *period, id int, kind string, renditions [
 	b = fmt.Appendf(b, "  <AdaptationSet id=\"%d\" contentType=\"%s\" mimeType=\"%s/mp4\" segmentAlignment=\"true\" startWithSAP=\"1\">\n", id, kind, kind)
 	rate := e.renditions[renditions[0]].cfg.ClockRate
 	b = fmt.Appendf(b, "   <ProducerReferenceTime id=\"%d\" inband=\"true\" type=\"encoder\" wallClockTime=\"%s\" presentationTime=\"%d\"><UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" value=\"time\"/></ProducerReferenceTime>\n",
-		id, stamp(e.zero+int64(p.start)), timeline.Ticks(p.start, rate))
+		id, stamp(e.zero+int64(p.start)), timeline.Ticks(headStart+p.start, rate))
 	for _, i := range renditions {
 		b = e.appendRepresentation(b, p, i)
 	}
@@ -120,7 +120,7 @@ func (e *epoch) appendRepresentation(b []byte, p *period, i int) []byte {
 		b = fmt.Appendf(b, " width=\"%d\" height=\"%d\" frameRate=\"%d\">\n", r.cfg.Width, r.cfg.Height, (time.Second+r.frame/2)/r.frame)
 	}
 	b = fmt.Appendf(b, "    <SegmentTemplate timescale=\"%d\" duration=\"%d\" startNumber=\"%d\" presentationTimeOffset=\"%d\" availabilityTimeOffset=\"%.3f\" availabilityTimeComplete=\"false\" initialization=\"%sinit%d.mp4\" media=\"%s$Number$.m4s\"/>\n",
-		rate, timeline.Ticks(e.plan.length, rate), p.msn, timeline.Ticks(p.start, rate), (e.plan.length - e.plan.part).Seconds(), r.prefix, p.inits[i], r.prefix)
+		rate, timeline.Ticks(e.plan.length, rate), p.msn, timeline.Ticks(headStart+p.start, rate), (e.plan.length - e.plan.part).Seconds(), r.prefix, p.inits[i], r.prefix)
 	return append(b, "   </Representation>\n"...)
 }
 

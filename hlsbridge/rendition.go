@@ -156,7 +156,7 @@ func (r *rendition) closePart(next int64) {
 	first := r.queue[0]
 	r.sequence++
 	c := cmaf.Chunk{
-		Codec: r.cfg.Codec, Sequence: r.sequence, DecodeTime: uint64(first.dts),
+		Codec: r.cfg.Codec, Sequence: r.sequence, DecodeTime: r.decodeTime(first.dts),
 		Produced: first.frame.Server, Samples: make([]cmaf.Sample, n),
 	}
 	if first.frame.Capture != 0 {
@@ -180,6 +180,16 @@ func (r *rendition) closePart(next int64) {
 	p.body = c.Append(nil)
 	r.queue = r.queue[:0]
 	r.addPart(p)
+}
+
+// headStart is what decoding times are ahead of the stream's timeline. A player counts from zero where it begins, and moves what it gets by the difference. As long as
+// that moves times back, Chromium's truncation to microseconds cancels out; forward, each segment ends a microsecond before the next begins, and hls.js (1.7)
+// then asks for the wrong one for seconds. Nor can a decoding time before the first picture become negative.
+const headStart = time.Hour
+
+// decodeTime is a decoding time as media has it.
+func (r *rendition) decodeTime(dts int64) uint64 {
+	return uint64(dts + timeline.Ticks(headStart, r.cfg.ClockRate))
 }
 
 func (r *rendition) addPart(p part) {
