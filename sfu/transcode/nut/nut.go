@@ -15,6 +15,7 @@ type Stream struct {
 	Extra    []byte // codec-specific data
 
 	Width, Height int // video
+	Millihertz    int // video, pictures in a thousand seconds; 0 is not said, and it is not read
 	Rate          int // audio, samples a second
 	Channels      int // audio
 }
@@ -37,6 +38,7 @@ const (
 	startMain   = 0x4e4d7a561f5f04ad
 	startStream = 0x4e5311405bf2f9db
 	startSync   = 0x4e4be4adeeca4569
+	startInfo   = 0x4e49ab68b596ba78
 )
 
 // Flags of a frame (section "Frame flags").

@@ -127,6 +127,23 @@ func TestFFmpegReads(t *testing.T) {
 	require.Contains(t, lines[len(lines)-1], "8589942432", "the last frame's time: "+lines[len(lines)-1])
 }
 
+// TestFFmpegReadsTheRate as it was told, though the times look otherwise.
+func TestFFmpegReadsTheRate(t *testing.T) {
+	for millihertz, want := range map[int]string{12500: "12500/1000", 29970: "29970/1000", 0: "15/1"} {
+		var buf bytes.Buffer
+		w, err := NewWriter(&buf, Stream{Video: true, FourCC: "VP80", Num: 1, Den: 90000, Width: 320, Height: 180, Millihertz: millihertz})
+		require.NoError(t, err)
+		for i := range int64(30) {
+			require.NoError(t, w.Write(90000+i*6000, i == 0, bytes.Repeat([]byte{0x11}, 100)))
+		}
+		cmd := exec.Command("ffprobe", "-v", "quiet", "-f", "nut", "-show_entries", "stream=r_frame_rate", "-of", "csv=p=0", "-")
+		cmd.Stdin = &buf
+		out, err := cmd.Output()
+		require.NoError(t, err)
+		require.Equal(t, want, strings.TrimSpace(string(out)))
+	}
+}
+
 func FuzzReader(f *testing.F) {
 	var buf bytes.Buffer
 	w, _ := NewWriter(&buf, opus)

@@ -2,6 +2,7 @@ package nut
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 )
 
@@ -16,6 +17,9 @@ func NewWriter(w io.Writer, s Stream) (*Writer, error) {
 	nw := &Writer{w: w}
 	out := append([]byte(magic), packet(startMain, mainHeader(s))...)
 	out = append(out, packet(startStream, streamHeader(s))...)
+	if s.Millihertz > 0 {
+		out = append(out, packet(startInfo, rateInfo(s.Millihertz))...)
+	}
 	_, err := w.Write(out)
 	return nw, err
 }
@@ -63,6 +67,18 @@ func streamHeader(s Stream) []byte {
 	b = putV(b, uint64(s.Rate))
 	b = putV(b, 1)
 	return putV(b, uint64(s.Channels))
+}
+
+// rateInfo tells the rate of pictures in the way of FFmpeg, which the format itself does not: else FFmpeg guesses it from the first times that it sees.
+func rateInfo(millihertz int) []byte {
+	b := putV(nil, 1) // about the first stream
+	b = append(b, 0)  // no chapter: neither a number,
+	b = putV(b, 0)    // nor a start,
+	b = putV(b, 0)    // nor a length
+	b = putV(b, 1)    // one field
+	b = putBytes(b, []byte("r_frame_rate"))
+	b = append(b, 2) // -1: a text follows
+	return putBytes(b, fmt.Appendf(nil, "%d/1000", millihertz))
 }
 
 // Write writes one frame of the stream: the parts of its data in a row. PTS is not negative.
