@@ -14,6 +14,7 @@ import (
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 
 	"watershed/sfu"
+	"watershed/sfu/id"
 	"watershed/sfu/media"
 	"watershed/sfu/timeline"
 	"watershed/sfu/transcode/nut"
@@ -23,12 +24,13 @@ import (
 type Converter struct {
 	ffmpeg  *FFmpeg
 	log     *slog.Logger
+	choice  *choice
 	silence time.Duration // of a child that gets media, which counts as failure
 }
 
 // NewConverter returns a converter that uses the FFmpeg that was found.
 func NewConverter(f *FFmpeg, log *slog.Logger) *Converter {
-	return &Converter{ffmpeg: f, log: log, silence: silence}
+	return &Converter{ffmpeg: f, log: log, choice: newChoice(f, log), silence: silence}
 }
 
 // CanConvert reports whether the conversion is possible on this node, and why not.
@@ -52,8 +54,8 @@ func (c *Converter) Convert(ctx context.Context, from *sfu.Layer, to *sfu.Writer
 	if err := c.CanConvert(from.Config(), to.Layer().Codec); err != nil {
 		return err
 	}
-	return c.run(ctx, from, []*sfu.Writer{to}, func(f *media.Frame, live time.Duration) []string {
-		return c.ffmpeg.convertArgs(f.Config, to.Layer().Config(), live)
+	return c.run(ctx, from, []*sfu.Writer{to}, func(f *media.Frame, live time.Duration, e *encoder) []string {
+		return c.ffmpeg.convertArgs(f.Config, to.Layer().Config(), live, e)
 	})
 }
 
@@ -70,20 +72,36 @@ func (c *Converter) Ladder(ctx context.Context, from *sfu.Layer, to []*sfu.Write
 		}
 		rungs = append(rungs, lines)
 	}
-	return c.run(ctx, from, to, func(f *media.Frame, live time.Duration) []string { return c.ffmpeg.ladderArgs(f.Config, rungs, live) })
+	return c.run(ctx, from, to, func(f *media.Frame, live time.Duration, e *encoder) []string {
+		return c.ffmpeg.ladderArgs(f.Config, rungs, live, e)
+	})
 }
 
 // arguments of a child whose input begins with a frame, and whose pictures are wanted from live after it.
-type arguments func(first *media.Frame, live time.Duration) []string
+type arguments func(first *media.Frame, live time.Duration, e *encoder) []string
 
-// run has one child after the other convert.
+// run has one child after the other convert. After one whose encoder is hardware, libx264 goes on without a pause; and if it can, it was not the source
+// but the hardware that failed.
 func (c *Converter) run(ctx context.Context, from *sfu.Layer, to []*sfu.Writer, args arguments) error {
 	r := follow(from)
+	stream := from.Track.Stream.Name
+	failed := false // hardware, and nothing came from software since
 	for brief := 0; ; {
+		e := c.encoder(ctx, to[0].Layer().Codec, stream, failed)
 		began := time.Now()
-		err := c.stay(ctx, r, to, args)
+		err := c.stay(ctx, r, to, e, args, func() {
+			if failed {
+				c.choice.blame(stream, time.Now())
+			}
+			failed = false
+		})
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if e.hard() && !errors.Is(err, errChanged) {
+			c.log.Warn("hardware encoder failed", "stream", stream, "encoder", e, "error", err, "instead", software)
+			failed, r = true, follow(from)
+			continue
 		}
 		if time.Since(began) > time.Second {
 			brief = 0
@@ -96,12 +114,23 @@ func (c *Converter) run(ctx context.Context, from *sfu.Layer, to []*sfu.Writer, 
 	}
 }
 
+// encoder for the next child.
+func (c *Converter) encoder(ctx context.Context, to media.Codec, stream id.Stream, failed bool) *encoder {
+	switch {
+	case to.Kind() == media.Audio:
+		return &encoder{name: encoders[to]}
+	case failed:
+		return software
+	}
+	return c.choice.encoder(ctx, stream)
+}
+
 // maxBrief is how many children in a row may live for less than a second because their source changed: one that changes all the time, such as
 // a file that is published faster than it plays, must not cost a process for each of its frames.
 const maxBrief = 4
 
-// stay is the life of one child: one configuration of the source, without a jump.
-func (c *Converter) stay(ctx context.Context, r *follower, to []*sfu.Writer, args arguments) error {
+// stay is the life of one child: one configuration of the source, without a jump. It calls shown after the first frame that was made.
+func (c *Converter) stay(ctx context.Context, r *follower, to []*sfu.Writer, e *encoder, args arguments, shown func()) error {
 	first, err := r.next(ctx)
 	if err != nil {
 		return err
@@ -110,14 +139,14 @@ func (c *Converter) stay(ctx context.Context, r *follower, to []*sfu.Writer, arg
 	live := timeline.Duration(r.newest().PTS-first.PTS, first.Config.ClockRate)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	child, err := c.ffmpeg.start(ctx, niceness, args(first, max(0, live)))
+	child, err := c.ffmpeg.start(ctx, confinement{niceness: niceness, device: e.hard()}, args(first, max(0, live), e))
 	if err != nil {
 		return err
 	}
-	c.log.Info("converting", "stream", r.layer.Track.Stream.Name, "from", first.Config.Codec, "to", labels(to), "process", child.cmd.Process.Pid)
+	c.log.Info("converting", "stream", r.layer.Track.Stream.Name, "from", first.Config.Codec, "to", labels(to), "encoder", e, "process", child.cmd.Process.Pid)
 	watch := time.AfterFunc(c.silence, func() { cancel(errSilent) })
 	watch.Stop() // until something is fed
-	s := &stay{child: child, reader: r, first: first, to: to, watch: watch, silence: c.silence}
+	s := &stay{child: child, reader: r, first: first, to: to, watch: watch, silence: c.silence, shown: shown}
 	var feeding sync.WaitGroup
 	var fed error
 	feeding.Go(func() { fed = s.feed(ctx) })
@@ -156,6 +185,7 @@ type stay struct {
 	to      []*sfu.Writer // by the child's streams
 	watch   *time.Timer   // ends the child unless it shows something
 	silence time.Duration
+	shown   func() // is called after the first frame that was made
 
 	mu    sync.Mutex // guards owing
 	owing bool       // fed, and nothing came back yet
@@ -228,6 +258,10 @@ func (s *stay) read() error {
 		}
 		if err != nil {
 			return err
+		}
+		if s.shown != nil {
+			s.shown()
+			s.shown = nil
 		}
 	}
 }

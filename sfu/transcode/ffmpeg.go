@@ -56,7 +56,7 @@ func (f *FFmpeg) ask(ctx context.Context) error {
 	for option, answer := range map[string]*string{"-version": &version, "-encoders": &encoders, "-decoders": &decoders} {
 		g.Go(func() error {
 			cmd := exec.CommandContext(ctx, f.path, option)
-			cmd.Env = environment()
+			cmd.Env = environment(false)
 			out, err := cmd.Output()
 			*answer = string(out)
 			return err
@@ -99,10 +99,16 @@ func names(list string) map[string]bool {
 	return found
 }
 
-// environment of a child: what it needs to start, and none of our secrets.
-func environment() []string {
+// environment of a child: what it needs to start, and none of our secrets. One that talks to a device also gets what tells its driver which one to
+// take, and drivers keep no cache in a home that may not be ours.
+func environment(device bool) []string {
 	env := []string{"LC_ALL=C"}
-	for _, k := range []string{"PATH", "LD_LIBRARY_PATH"} {
+	keys := []string{"PATH", "LD_LIBRARY_PATH"}
+	if device {
+		env = append(env, "CUDA_CACHE_DISABLE=1", "MESA_SHADER_CACHE_DISABLE=true")
+		keys = append(keys, "CUDA_VISIBLE_DEVICES", "LIBVA_DRIVER_NAME", "LIBVA_DRIVERS_PATH")
+	}
+	for _, k := range keys {
 		if v, ok := os.LookupEnv(k); ok {
 			env = append(env, k+"="+v)
 		}
@@ -119,10 +125,16 @@ type child struct {
 	stderr tail
 }
 
+// confinement of a child.
+type confinement struct {
+	niceness int
+	device   bool // it talks to a driver, which takes more than FFmpeg by itself
+}
+
 // start runs FFmpeg with media on its standard input and output until ctx ends. wait must be called.
-func (f *FFmpeg) start(ctx context.Context, niceness int, args []string) (*child, error) {
+func (f *FFmpeg) start(ctx context.Context, within confinement, args []string) (*child, error) {
 	c := &child{cmd: exec.CommandContext(ctx, f.path, append([]string{"-hide_banner", "-nostdin", "-v", "error"}, args...)...)}
-	c.cmd.Env = environment()
+	c.cmd.Env = environment(within.device)
 	c.cmd.Dir = os.TempDir()
 	c.cmd.Stderr = &c.stderr
 	c.cmd.WaitDelay = 2 * time.Second
@@ -138,7 +150,7 @@ func (f *FFmpeg) start(ctx context.Context, niceness int, args []string) (*child
 	if err := c.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start FFmpeg: %w", err)
 	}
-	confine(c.cmd.Process.Pid, niceness)
+	confine(c.cmd.Process.Pid, within)
 	c.in, c.out, c.close = in, out, in.Close
 	return c, nil
 }
@@ -176,6 +188,7 @@ func (e *Failure) summary() string {
 	for _, known := range []struct{ sign, meaning string }{
 		{"Unknown encoder", "this build has not the encoder that is needed"},
 		{"Unknown decoder", "this build has not the decoder that is needed"},
+		{"OpenEncodeSessionEx failed", "the device opens no further session"}, // consumer cards take a few at a time
 		{"Cannot allocate memory", "the picture needs more memory than a conversion may take"},
 		{"Error while opening encoder", "the encoder does not take what the source decodes to"},
 		{"Invalid data found", "the source's media cannot be decoded"},

@@ -16,9 +16,23 @@ import (
 // TestLadder: while somebody watches, one child makes the rungs that are smaller than the source. They have the source's times and keyframes
 // at the same pictures, the source's among them.
 func TestLadder(t *testing.T) {
+	t.Run("software", func(t *testing.T) { ladder(t, NewConverter(found(t), slog.New(slog.DiscardHandler))) })
+	for name, there := range map[string]devices{"h264_nvenc": nvidia, "h264_vaapi": render, "h264_qsv": render} {
+		t.Run(name, func(t *testing.T) {
+			f, ran := stand(t, map[string]string{name: works})
+			c, log := there.converter(t, f)
+			ladder(t, c)
+			require.Equal(t, []string{name + "?", name}, ran())
+			require.Equal(t, 1, log.count("converting"))
+			require.Zero(t, log.count("encoder=libx264"))
+		})
+	}
+}
+
+func ladder(t *testing.T, converter *Converter) {
 	leakCheck(t)
 	c := encode(t, media.H264, numbered(110), "-s", "640x360", "-sws_flags", "neighbor", "-c:v", "libx264", "-sc_threshold", "0", "-g", "35", "-bf", "0", "-pix_fmt", "yuv420p", "-enc_time_base", "1:90000")
-	r := newRig(t, c.config, NewConverter(found(t), slog.New(slog.DiscardHandler)))
+	r := newRig(t, c.config, converter)
 	r.sfu.Declare(r.stream.Name, sfu.Spec{Ladder: []string{"120p", "360p", "240p", "720p"}})
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

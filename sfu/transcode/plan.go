@@ -3,6 +3,8 @@ package transcode
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -57,6 +59,9 @@ func source(cfg *media.Config) nut.Stream {
 		Video: cfg.Codec.Kind() == media.Video, FourCC: fourCC[cfg.Codec], Num: 1, Den: cfg.ClockRate,
 		Width: cfg.Width, Height: cfg.Height, Rate: cfg.ClockRate, Channels: max(1, cfg.Channels),
 	}
+	if s.Video {
+		s.Millihertz = int(math.Round(1000 * frameRate(cfg.FPS)))
+	}
 	switch cfg.Codec {
 	case media.AAC:
 		s.Extra = cfg.ASC
@@ -88,54 +93,43 @@ func (f *FFmpeg) inputArgs(cfg *media.Config) []string {
 }
 
 // convertArgs are the command line of a conversion. live is the time, after lead, from which pictures are shown: those before it are only decoded.
-func (f *FFmpeg) convertArgs(from, to *media.Config, live time.Duration) []string {
-	args := append([]string{"-copyts"}, f.inputArgs(from)...)
+// The encoder is for pictures.
+func (f *FFmpeg) convertArgs(from, to *media.Config, live time.Duration, e *encoder) []string {
 	if to.Codec != media.H264 {
-		return append(append(args, audioArgs(from, to)...), outputArgs...)
+		return slices.Concat([]string{"-copyts"}, f.inputArgs(from), audioArgs(from, to), outputArgs)
 	}
 	w, h := limited(from.Width, from.Height)
 	if w == 0 || h == 0 { // not known yet
 		w, h = 1280, 720
 	}
-	filters := shown(live) + fmt.Sprintf(",scale=w=trunc(min(%d\\,iw)/2)*2:h=-2,format=yuv420p", widest)
-	args = append(args, "-an", "-vf", filters)
-	args = append(args, f.encoderArgs(w, h, from.FPS)...)
+	filters := shown(live) + fmt.Sprintf(",scale=w=trunc(min(%d\\,iw)/2)*2:h=-2,format=yuv420p", widest) + e.upload
 	// Nobody can ask FFmpeg for a keyframe, so one comes every two seconds of the timeline.
-	args = append(args, "-g", "600", "-force_key_frames", "expr:if(isnan(prev_forced_t),1,gte(t,prev_forced_t+2))")
-	return append(args, outputArgs...)
+	keys := []string{"-g", "600", "-force_key_frames", "expr:if(isnan(prev_forced_t),1,gte(t,prev_forced_t+2))"}
+	return slices.Concat(e.global, []string{"-copyts"}, f.inputArgs(from), []string{"-an", "-vf", filters},
+		f.videoOutput(), e.args(w*h), e.rateArgs(":v", bitrate(w, h, from.FPS)), keys, outputArgs)
 }
 
 // ladderArgs are the command line of a ladder: one decoder, then a scaler and an encoder for each rung, whose shorter side has so many lines.
-func (f *FFmpeg) ladderArgs(from *media.Config, rungs []int, live time.Duration) []string {
+func (f *FFmpeg) ladderArgs(from *media.Config, rungs []int, live time.Duration, e *encoder) []string {
 	graph := "[0:v]" + shown(live) + fmt.Sprintf(",format=yuv420p,split=%d", len(rungs))
 	var scalers string
-	for i := range rungs {
-		graph += fmt.Sprintf("[s%d]", i)
-	}
+	var maps, rates []string
 	for i, lines := range rungs {
-		scalers += fmt.Sprintf(";[s%d]scale=w=if(gte(iw\\,ih)\\,-2\\,%d):h=if(gte(iw\\,ih)\\,%d\\,-2)[r%d]", i, lines, lines, i)
-	}
-	args := append(append([]string{"-copyts"}, f.inputArgs(from)...), "-filter_complex", graph+scalers)
-	for i := range rungs {
-		args = append(args, "-map", fmt.Sprintf("[r%d]", i))
-	}
-	fps := from.FPS
-	if fps < 5 || fps > 60 {
-		fps = 25
+		graph += fmt.Sprintf("[s%d]", i)
+		scalers += fmt.Sprintf(";[s%d]scale=w=if(gte(iw\\,ih)\\,-2\\,%d):h=if(gte(iw\\,ih)\\,%d\\,-2)%s[r%d]", i, lines, lines, e.upload, i)
+		maps = append(maps, "-map", fmt.Sprintf("[r%d]", i))
+		rate := bitrate(lines*max(from.Width, from.Height)/max(1, min(from.Width, from.Height)), lines, from.FPS)
+		rates = append(rates, e.rateArgs(fmt.Sprintf(":v:%d", i), rate)...)
 	}
 	// The source's keyframes, so that one can switch between it and any rung; and one each two seconds, if it has fewer.
-	args = append(args, "-g", strconv.Itoa(int(2*fps)), "-force_key_frames", "source")
-	args = append(args, f.encoderArgs(0, 0, 0)...)
-	for i, lines := range rungs {
-		rate := bitrate(lines*max(from.Width, from.Height)/max(1, min(from.Width, from.Height)), lines, from.FPS)
-		args = append(args, fmt.Sprintf("-maxrate:v:%d", i), strconv.Itoa(rate), fmt.Sprintf("-bufsize:v:%d", i), strconv.Itoa(rate))
-	}
-	return append(args, outputArgs...)
+	keys := []string{"-g", strconv.Itoa(int(2 * frameRate(from.FPS))), "-force_key_frames", "source"}
+	return slices.Concat(e.global, []string{"-copyts"}, f.inputArgs(from), []string{"-filter_complex", graph + scalers}, maps,
+		f.videoOutput(), e.args(0), rates, keys, outputArgs)
 }
 
-// shown leaves out the pictures before live.
+// shown leaves out the pictures before live. (trim passes the pictures' rate on; hardware encoders divide bits by it.)
 func shown(live time.Duration) string {
-	return fmt.Sprintf("select=gte(t\\,%.6f)", (lead + live - time.Millisecond).Seconds())
+	return fmt.Sprintf("trim=start=%.6f", (lead + live - time.Millisecond).Seconds())
 }
 
 // outputArgs have every frame leave at once, with its time.
@@ -149,36 +143,6 @@ func limited(w, h int) (int, int) {
 		return w, h
 	}
 	return widest, h * widest / w
-}
-
-// encoderArgs make pictures that any browser shows at once. Without a size how many bits they may take is left to others.
-func (f *FFmpeg) encoderArgs(w, h int, fps float64) []string {
-	args := []string{"-fps_mode", "passthrough"}
-	if !f.modern {
-		args = []string{"-vsync", "passthrough"}
-	}
-	threads := 1 // up to 720p, which takes 5 ms a picture; each more means one slice more
-	if w*h > 1280*720 {
-		threads = 2
-	}
-	args = append(args, "-enc_time_base", "1:90000",
-		"-c:v", encoders[media.H264], "-preset", "superfast", "-tune", "zerolatency", "-bf", "0", "-threads", strconv.Itoa(threads),
-		// The one profile that every browser must decode (RFC 7742 section 6.2).
-		"-profile:v", "baseline", "-crf", "23", "-sc_threshold", "0", "-forced-idr", "1",
-	)
-	if w == 0 {
-		return args
-	}
-	rate := strconv.Itoa(bitrate(w, h, fps))
-	return append(args, "-maxrate", rate, "-bufsize", rate)
-}
-
-// bitrate is what pictures of a size may take: an eighth of a bit for each pixel, 2.9 Mb/s for 720p25.
-func bitrate(w, h int, fps float64) int {
-	if fps < 5 || fps > 60 {
-		fps = 25
-	}
-	return max(300_000, int(float64(w*h)*fps/8))
 }
 
 func audioArgs(from, to *media.Config) []string {

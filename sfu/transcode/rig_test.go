@@ -188,7 +188,12 @@ func collect(ctx context.Context, l *sfu.Layer, start uint64) (frames []*media.F
 // session plays a clip through a conversion and returns the frames of both sides.
 func session(t *testing.T, c clip, to media.Codec) (from, made []*media.Frame) {
 	t.Helper()
-	r := newRig(t, c.config, NewConverter(found(t), slog.New(slog.DiscardHandler)))
+	return sessionBy(t, NewConverter(found(t), slog.New(slog.DiscardHandler)), c, to)
+}
+
+func sessionBy(t *testing.T, converter *Converter, c clip, to media.Codec) (from, made []*media.Frame) {
+	t.Helper()
+	r := newRig(t, c.config, converter)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	source := r.stream.Track(to.Kind()).Layers()[0]

@@ -336,7 +336,7 @@ func (f *FFmpeg) still(ctx context.Context, frame *media.Frame) (*Still, error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, decodeTime)
 	defer cancel()
-	c, err := f.start(ctx, stillNiceness, f.stillArgs(frame.Config))
+	c, err := f.start(ctx, confinement{niceness: stillNiceness}, f.stillArgs(frame.Config))
 	if err != nil {
 		return nil, err
 	}

@@ -6,4 +6,4 @@ import "os/exec"
 
 func ownGroup(*exec.Cmd) {}
 
-func confine(int, int) {}
+func confine(int, confinement) {}
