@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -73,8 +74,21 @@ func (p *packager) gone() bool {
 
 var errTracks = errors.New("the stream's tracks changed")
 
-// run packages until ctx ends or nobody asks any longer.
+// afterPanic is how long a stream whose packager failed answers with nothing new: what made it fail is likely to do so again.
+const afterPanic = 10 * time.Second
+
+// run packages until ctx ends or nobody asks any longer. A failure is this stream's, not the node's.
 func (p *packager) run(ctx context.Context) {
+	defer func() {
+		if x := recover(); x != nil {
+			p.log.Error("hls: packaging failed", "panic", x, "stack", string(debug.Stack()))
+			p.waits.close()
+			select {
+			case <-time.After(afterPanic):
+			case <-ctx.Done():
+			}
+		}
+	}()
 	defer p.stream.HoldFor("hls", func() int { return p.crowd.count(time.Now()) })()
 	defer p.stream.Require(media.Video, media.H264, cmaf.Carries)()
 	defer p.stream.Require(media.Audio, media.AAC, cmaf.Carries)()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/Eyevinn/mp4ff/avc"
 	"github.com/Eyevinn/mp4ff/hevc"
 	"github.com/Eyevinn/mp4ff/mp4"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
@@ -18,11 +17,12 @@ const TrackID = 1
 
 var errCodec = errors.New("HLS carries H.264, H.265 and AAC")
 
-// Carries reports whether a track can be written as it is. Without IDR pictures it cannot: no browser takes a recovery point for a start.
+// Carries reports whether a track can be written as it is. Without IDR pictures it cannot: no browser takes a recovery point for a start. Nor can it with
+// parameter sets that cannot be read.
 func Carries(cfg *media.Config) bool {
 	switch cfg.Codec {
 	case media.H264, media.H265, media.AAC:
-		return !cfg.Gradual
+		return !cfg.Gradual && Readable(cfg)
 	}
 	return false
 }
@@ -48,9 +48,17 @@ func describe(t *mp4.TrakBox, cfg *media.Config) error {
 	case cfg.SPS == nil || cfg.PPS == nil:
 		return errors.New("no parameter sets yet")
 	case cfg.Codec == media.H264:
-		return t.SetAVCDescriptor("avc1", [][]byte{cfg.SPS}, [][]byte{cfg.PPS}, true)
+		record, z, err := readAVC(cfg)
+		if err == nil {
+			describePictures(t, "avc1", z, &mp4.AvcCBox{DecConfRec: *record})
+		}
+		return err
 	case cfg.Codec == media.H265 && cfg.VPS != nil:
-		return t.SetHEVCDescriptor("hvc1", [][]byte{cfg.VPS}, [][]byte{cfg.SPS}, [][]byte{cfg.PPS}, nil, true)
+		record, z, err := readHEVC(cfg)
+		if err == nil {
+			describePictures(t, "hvc1", z, &mp4.HvcCBox{DecConfRec: *record})
+		}
+		return err
 	}
 	return errCodec
 }
@@ -73,12 +81,12 @@ func describeAAC(t *mp4.TrakBox, cfg *media.Config) error {
 func Codecs(cfg *media.Config) string {
 	switch cfg.Codec {
 	case media.H264:
-		if sps, err := avc.ParseSPSNALUnit(cfg.SPS, false); err == nil {
-			return avc.CodecString("avc1", sps)
+		if cfg.SPS != nil && Readable(cfg) {
+			return fmt.Sprintf("avc1.%02X%02X%02X", cfg.SPS[1], cfg.SPS[2], cfg.SPS[3])
 		}
 	case media.H265:
-		if sps, err := hevc.ParseSPSNALUnit(cfg.SPS); err == nil {
-			return hevc.CodecString("hvc1", sps)
+		if cfg.SPS != nil && Readable(cfg) {
+			return hevc.CodecString("hvc1", &hevc.SPS{ProfileTierLevel: profile(cfg.SPS)})
 		}
 	case media.AAC:
 		var asc mpeg4audio.AudioSpecificConfig
