@@ -31,7 +31,7 @@ await build({
         // Two shared files instead of a dozen: HTTP/1.1 has six connections, and the offer wants one of them.
         codeSplitting: {
           groups: [
-            { name: 'player', test: /src\/(player\/(?!hlsjs)|i18n\/(player|words))/, priority: 2 },
+            { name: 'player', test: /src\/(player\/(?!hlsjs|pace|steady)|i18n\/(player|words))/, priority: 2 },
             { name: 'ui', test: /(node_modules\/(@?preact)|src\/(ui|i18n|publish)\/|src\/(api|socket))/, priority: 1 },
           ],
         },

@@ -64,7 +64,9 @@ func liveLadder(ctx context.Context, b *browser.Browser, long time.Duration) (er
 func (v *viewer) switchRungs(ctx context.Context, long time.Duration) error {
 	defer v.page.Close()
 	for i := range max(3, int(long/(10*time.Second))) {
-		if err := v.page.Eval(fmt.Sprintf("player.nextLevel = %d %% player.levels.length", i), nil); err != nil {
+		// As the menu of our own player does it.
+		pick := fmt.Sprintf("player.autoLevelCapping = %d %% player.levels.length, player.config.minAutoBitrate = player.levels[player.autoLevelCapping].maxBitrate", i)
+		if err := v.page.Eval(pick, nil); err != nil {
 			return err
 		}
 		select {

@@ -4,7 +4,7 @@
 //	make abr            ten minutes
 //	make abr ABR=2m
 //
-// hls.js, Shaka and dash.js play side by side, each in a page of Chromium whose network is throttled by the browser's own tools. What they play is a ladder of
+// hls.js as our own player has it, Shaka and dash.js play side by side, each in a page of Chromium whose network is throttled by the browser's own tools. What they play is a ladder of
 // three rungs that were encoded before the run and are fed to the bridge in real time. Afterwards hls.js plays a ladder that a node's FFmpeg makes live.
 //
 // It ends with an error if a player stalled, erred, or did not go down and up. A delay is read from the numbers in the pictures.

@@ -23,6 +23,7 @@ var pages embed.FS
 //	/e2e/hls?stream=NAME    hls.js; window.hls is its instance, ll=0 turns low latency off
 //	/e2e/abr?player=P&src=  hls.js, shaka or dash.js on a playlist or manifest; window.seen is what package abr judges
 //	/e2e/modules/...        web/node_modules
+//	/e2e/dist/...           web/dist
 //
 // It returns the address, and what ends it.
 func Pages(node string) (address string, end func(), err error) {
@@ -45,6 +46,7 @@ func Pages(node string) (address string, end func(), err error) {
 		http.ServeFileFS(w, r, pages, r.PathValue("page")+".html")
 	})
 	mux.Handle("GET /e2e/modules/", http.StripPrefix("/e2e/modules/", http.FileServer(http.Dir(filepath.Join(root, "web", "node_modules")))))
+	mux.Handle("GET /e2e/dist/", http.StripPrefix("/e2e/dist/", http.FileServer(http.Dir(filepath.Join(root, "web", "dist")))))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, err

@@ -26,9 +26,9 @@ export class HLS implements Transport {
   #frames = 0;
   #recovered = false;
   #begun = false;
+  #layer: string | null = null;
   #plan: Plan;
   #minted: boolean;
-  #pace: ReturnType<typeof setInterval> | undefined;
   #onError = () => this.#fail('media');
 
   constructor(via: 'llhls' | 'hls', video: HTMLVideoElement, target: Target, listener: Listener, load: LoadHls, plan: Plan, early?: EarlyHls) {
@@ -86,7 +86,6 @@ export class HLS implements Transport {
     };
     hls.on(H.Events.ERROR, (_, data) => failed(data));
     if (playing.failed) return failed(playing.failed);
-    if (this.#plan.from === null) this.#pace = setInterval(() => this.#catchUp(hls), 200);
   }
 
   #parsed(hls: Hls): void {
@@ -100,17 +99,6 @@ export class HLS implements Transport {
     const pictures = hls.levels.filter((l) => l.height);
     this.#listener.choices?.(pictures.map((l) => ({ id: String(hls.levels.indexOf(l)), height: l.height })));
     if (this.#plan.low) hls.autoLevelCapping = 0;
-  }
-
-  /** More than a second behind, as after a start in the middle of a long segment, one leap is less noticed than a long haste. */
-  #catchUp(hls: Hls): void {
-    const v = this.#video;
-    const behind = hls.latency - (hls.targetLatency ?? Infinity);
-    const last = v.buffered.length - 1;
-    if (this.via === 'llhls' && behind > 1 && !v.seeking && v.readyState > 2 && v.buffered.end(last) - v.currentTime > 0.6) {
-      v.currentTime = Math.min(v.currentTime + behind, v.buffered.end(last) - 0.4);
-    }
-    v.playbackRate = chase(hls, v, this.via === 'llhls' ? 0.06 : 1);
   }
 
   #fail(why: Failure, text?: string, retry?: number): void {
@@ -156,35 +144,31 @@ export class HLS implements Transport {
     if (this.#plan.from !== null) this.#video.playbackRate = rate;
   }
 
-  /** The size is hls.js's own business, by capLevelToPlayerSize. */
-  want({ layer, low }: Want): void {
-    if (!this.#hls) return;
-    this.#hls.autoLevelCapping = low ? 0 : -1;
-    this.#hls.nextLevel = layer === null ? -1 : Number(layer);
+  /** hls.js's own cap by the player's size throws the buffer away when that grows, which stops low latency for a segment. */
+  want(want: Want): void {
+    const hls = this.#hls;
+    if (!hls?.levels.length) return;
+    const { least, most } = limits(hls.levels, want);
+    hls.autoLevelCapping = most;
+    hls.config.minAutoBitrate = hls.levels[least]!.maxBitrate;
+    if (this.via === 'hls' && want.layer !== this.#layer) hls.nextLevel = want.layer === null ? -1 : least;
+    this.#layer = want.layer;
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#video.removeEventListener('error', this.#onError);
-    clearInterval(this.#pace);
-    this.#video.playbackRate = 1;
     this.#hls?.destroy();
+    this.#video.playbackRate = 1; // of a recording; follow() has seen to its own
   }
 }
 
-/**
- * The speed that brings a viewer back to where the playlist's hold-back wants them: after the start, or a stall, they
- * are up to a segment behind. Heard, more than 8 % sounds wrong; unheard, a quarter passes unnoticed. Nothing is gained
- * from less than 0.2 s in the buffer but another stall.
- * @param least seconds behind that are worth it: with parts little, with whole segments it would never rest
- */
-export function chase(hls: Pick<Hls, 'latency' | 'targetLatency'>, video: Pick<HTMLVideoElement, 'buffered' | 'currentTime' | 'muted'>, least = 0.06): number {
-  const behind = hls.latency - (hls.targetLatency ?? Infinity);
-  const last = video.buffered.length - 1;
-  const ahead = last < 0 ? 0 : video.buffered.end(last) - video.currentTime;
-  if (behind < least || ahead < 0.2) return 1;
-  return 1 + Math.min(video.muted ? 0.25 : 0.08, behind / 2);
+/** The encodings, by number, between which the bandwidth decides; -1 is any. Of those that are larger than the picture on the screen one is enough. */
+export function limits(levels: readonly { height: number }[], { layer, height, low }: Pick<Want, 'layer' | 'height' | 'low'>): { least: number; most: number } {
+  if (layer !== null) return { least: Number(layer), most: Number(layer) };
+  if (low) return { least: 0, most: 0 };
+  return { least: 0, most: height ? levels.findIndex((l) => l.height >= height) : -1 };
 }
 
 /** ms since 1970 of the media's zero: only Safari tells. */

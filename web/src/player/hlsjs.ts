@@ -1,6 +1,8 @@
 /** hls.js in a module of its own: it is loaded when somebody plays by HLS, and only then. */
 import Hls, { type ErrorData, type HlsConfig, type Loader, type LoaderCallbacks, type LoaderConfiguration, type LoaderContext, type LoaderStats } from 'hls.js';
 import type { Ahead, Fetched } from './ahead';
+import { follow } from './pace';
+import { Steady } from './steady';
 
 export { Hls };
 
@@ -26,15 +28,12 @@ export function open(low: boolean, video: HTMLVideoElement, url: string, ahead?:
     ...(edit && { pLoader: loaderThat(edit) }),
     ...(small && { startLevel: 0 }),
     lowLatencyMode: low,
-    maxLiveSyncPlaybackRate: 1, // `chase` does it: hls.js only starts with more than a second buffered, which low latency never has
-    capLevelToPlayerSize: true,
+    maxLiveSyncPlaybackRate: 1, // pace.ts does it
     backBufferLength: 10,
     startFragPrefetch: true,
     testBandwidth: false, // it would load a whole segment and throw it away before the first picture
     liveDurationInfinity: true,
-    // With a third of a second in the buffer a smaller picture must come before the network is too narrow, not after; and one stall must not cost a second
-    // of delay for good.
-    ...(low && { abrEwmaFastLive: 1, abrEwmaSlowLive: 3, abrBandWidthFactor: 0.6, abrBandWidthUpFactor: 0.5, liveSyncOnStallIncrease: 0.2 }),
+    ...(low && { abrController: Steady, liveSyncOnStallIncrease: 0 }),
     // A demand stream may take 10 s to its first segment.
     manifestLoadPolicy: { default: { maxTimeToFirstByteMs: 12_000, maxLoadTimeMs: 20_000, timeoutRetry: null, errorRetry: null } },
   });
@@ -49,6 +48,7 @@ export function open(low: boolean, video: HTMLVideoElement, url: string, ahead?:
     hls.off(Hls.Events.BUFFER_APPENDED, first);
     if (video.currentTime < video.buffered.start(0)) video.currentTime = video.buffered.start(0) + 0.001;
   });
+  if (!edit) hls.once(Hls.Events.DESTROYING, follow(hls, video, low));
   video.srcObject = null;
   hls.loadSource(url);
   hls.attachMedia(video);
