@@ -3,6 +3,7 @@ package hlsbridge
 import (
 	"errors"
 	"net/http"
+	"path"
 	"strings"
 	"time"
 
@@ -25,10 +26,7 @@ func (b *Bridge) Before(next http.Handler) http.Handler {
 
 // ForCrowd reports a path of what every player asks for again and again: LL-HLS, but for recordings and what old players get. Package lane answers that.
 func ForCrowd(path string) bool {
-	if rest, ok := strings.CutPrefix(path, "/t/"); ok {
-		_, rest, _ = strings.Cut(rest, "/")
-		path = "/" + rest
-	}
+	_, path = cutToken(path)
 	kind, _, file, ok := parsePath(path)
 	return ok && kind == "hls" && requestKind(kind, file, "") != kindOther
 }
@@ -49,12 +47,12 @@ func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem.New(http.StatusMethodNotAllowed, "Method not allowed", "read with GET").Write(w)
 		return
 	}
-	path, token := r.URL.Path, ""
-	if rest, ok := strings.CutPrefix(path, "/t/"); ok {
-		token, path, _ = strings.Cut(rest, "/")
-		path = "/" + path
+	if path.Clean(r.URL.Path) != strings.TrimSuffix(r.URL.Path, "/") { // a cache in front may take it for another path, and must not keep this answer for that
+		problem.New(http.StatusNotFound, "Not found", "this path has empty or dotted pieces").Write(w)
+		return
 	}
-	kind, name, file, ok := parsePath(path)
+	token, rest := cutToken(r.URL.Path)
+	kind, name, file, ok := parsePath(rest)
 	if !ok {
 		notFound(w, "there is nothing here; a stream's playlist is /hls/{stream}/index.m3u8")
 		return
@@ -115,6 +113,16 @@ func (u *unshared) Write(b []byte) (int, error) {
 
 // Unwrap is for http.ResponseController.
 func (u *unshared) Unwrap() http.ResponseWriter { return u.ResponseWriter }
+
+// cutToken takes /t/{token} off a path that has it.
+func cutToken(path string) (token, rest string) {
+	rest, ok := strings.CutPrefix(path, "/t/")
+	if !ok {
+		return "", path
+	}
+	i := max(0, strings.IndexByte(rest, '/'))
+	return rest[:i], rest[i:]
+}
 
 // parsePath takes /hls/{stream}/{file}, /dash/{stream}/{file} or /flv/{stream}.flv apart.
 func parsePath(path string) (kind, stream, file string, ok bool) {
