@@ -11,43 +11,73 @@ import (
 	"watershed/sfu/timeline"
 )
 
-// period is a run of segments of one length: what a DASH client computes segments' times from. A camera whose GOPs are of equal length has one for as
-// long as it sends; gaps, discontinuities and GOPs of another length begin another.
+// period is a run of segments of one length: what a DASH client computes segments' times from. Gaps, discontinuities and GOPs of another length begin
+// another, and so does a camera's clock when it has drifted from the wall clock, by which clients know what is there.
 type period struct {
-	msn        uint64 // of its first segment
-	start, end time.Duration
-	inits      []int // by rendition
+	msn, next  uint64        // its first segment, and the first that is no longer in it: 0 while it goes on
+	start, end time.Duration // on the stream's timeline
+	at         time.Duration // the start by the wall clock, from the manifest's zero
+	closed     bool          // what comes after it cannot be shown as if it were still in it
 }
 
-// irregular is how far a segment may begin from where its number says, before it begins a period of its own.
-const irregular = 100 * time.Millisecond
+// irregular is how far a segment may begin from where its number says, and drifted from when it says by the wall clock, before it begins a period of its
+// own. A drift of 100 ppm, which is much, does so every half hour.
+const (
+	irregular = 100 * time.Millisecond
+	drifted   = 200 * time.Millisecond
+)
 
 // notePeriod looks at a leading segment that has just begun.
 func (e *epoch) notePeriod(b boundary) {
-	if n := len(e.periods); n > 0 && e.periods[n-1].end == 0 {
-		p := &e.periods[n-1]
-		off := b.at - p.start - time.Duration(b.msn-p.msn)*e.plan.length
-		if !b.gap && !b.cut && off > -irregular && off < irregular {
-			return
-		}
-		p.end = b.at
-	}
-	if b.gap {
-		return
-	}
-	p := period{msn: b.msn, start: b.at}
-	for _, r := range e.renditions {
-		p.inits = append(p.inits, len(r.inits)-1)
-	}
-	if e.zero == 0 {
+	if e.zero == 0 && !b.gap {
 		e.zero = b.wall - int64(b.at)
 	}
-	e.periods = append(e.periods, p)
+	at := time.Duration(b.wall - e.zero)
+	if n := len(e.periods); n > 0 {
+		p := &e.periods[n-1]
+		off := b.at - p.start - time.Duration(b.msn-p.msn)*e.plan.length
+		drift := at - p.at - (b.at - p.start)
+		switch {
+		case p.next != 0:
+		case !b.gap && !b.cut && off.Abs() < irregular && drift.Abs() < drifted:
+			return
+		default:
+			p.next, p.end, p.closed = b.msn, b.at, b.gap || b.cut
+		}
+		at = max(at, p.at+time.Millisecond)
+	}
+	if !b.gap {
+		e.periods = append(e.periods, period{msn: b.msn, start: b.at, at: at})
+	}
+}
+
+// lasts is a period's duration, if it has ended; after is the one behind it, or nil. Clients count its segments by that, and may not find one more in it that
+// needs another initialisation segment, or is not there.
+func (p *period) lasts(length time.Duration, after *period) time.Duration {
+	d := p.end - p.start
+	if p.closed {
+		d = min(d, time.Duration(p.next-p.msn)*length)
+	}
+	if after != nil {
+		d = min(d, after.at-p.at)
+	}
+	return d
+}
+
+// described is the version of the initialisation segment that a rendition has in a period: that of the first segment with something in it, or the present one's
+// while there is none.
+func (r *rendition) described(p *period) int {
+	for _, s := range append(r.segments[:len(r.segments):len(r.segments)], r.open) {
+		if s != nil && s.msn >= p.msn && (p.next == 0 || s.msn < p.next) && len(s.parts) > 0 && !s.gap {
+			return s.init
+		}
+	}
+	return len(r.inits) - 1
 }
 
 // dropPeriods forgets those that ended before a moment.
 func (e *epoch) dropPeriods(before time.Duration) {
-	for len(e.periods) > 1 && e.periods[0].end != 0 && e.periods[0].end < before {
+	for len(e.periods) > 1 && e.periods[0].next != 0 && e.periods[0].end < before {
 		e.periods = e.periods[1:]
 	}
 }
@@ -67,7 +97,11 @@ func (e *epoch) manifest(now time.Time) []byte {
 `, stamp(e.zero), stamp(now.UnixNano()), iso(e.plan.targetDuration()), iso(e.plan.part), iso(e.window), iso(target), iso(e.plan.longest()),
 		target.Milliseconds(), target.Milliseconds()*3/4, target.Milliseconds()*2)
 	for i := range e.periods {
-		b = e.appendPeriod(b, &e.periods[i])
+		var after *period
+		if i+1 < len(e.periods) {
+			after = &e.periods[i+1]
+		}
+		b = e.appendPeriod(b, &e.periods[i], after)
 	}
 	return append(b, " <UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" value=\"time\"/>\n</MPD>\n"...)
 }
@@ -76,10 +110,10 @@ func stamp(ns int64) string {
 	return time.Unix(0, ns).Round(time.Millisecond).UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
-func (e *epoch) appendPeriod(b []byte, p *period) []byte {
-	b = fmt.Appendf(b, " <Period id=\"p%d\" start=\"%s\"", p.msn, iso(p.start))
-	if p.end != 0 {
-		b = fmt.Appendf(b, " duration=\"%s\"", iso(p.end-p.start))
+func (e *epoch) appendPeriod(b []byte, p, after *period) []byte {
+	b = fmt.Appendf(b, " <Period id=\"p%d\" start=\"%s\"", p.msn, iso(p.at))
+	if p.next != 0 {
+		b = fmt.Appendf(b, " duration=\"%s\"", iso(p.lasts(e.plan.length, after)))
 	}
 	b = append(b, ">\n"...)
 	var pictures, sound []int // renditions; those of pictures are one set, that players switch within
@@ -102,7 +136,7 @@ func (e *epoch) appendSet(b []byte, p *period, id int, kind string, renditions [
 	b = fmt.Appendf(b, "  <AdaptationSet id=\"%d\" contentType=\"%s\" mimeType=\"%s/mp4\" segmentAlignment=\"true\" startWithSAP=\"1\">\n", id, kind, kind)
 	rate := e.renditions[renditions[0]].cfg.ClockRate
 	b = fmt.Appendf(b, "   <ProducerReferenceTime id=\"%d\" inband=\"true\" type=\"encoder\" wallClockTime=\"%s\" presentationTime=\"%d\"><UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" value=\"time\"/></ProducerReferenceTime>\n",
-		id, stamp(e.zero+int64(p.start)), timeline.Ticks(headStart+p.start, rate))
+		id, stamp(e.zero+int64(p.at)), timeline.Ticks(headStart+p.start, rate))
 	for _, i := range renditions {
 		b = e.appendRepresentation(b, p, i)
 	}
@@ -111,16 +145,23 @@ func (e *epoch) appendSet(b []byte, p *period, id int, kind string, renditions [
 
 func (e *epoch) appendRepresentation(b []byte, p *period, i int) []byte {
 	r := e.renditions[i]
-	rate := r.cfg.ClockRate
+	init := r.described(p)
+	cfg := r.configs[init]
+	rate := cfg.ClockRate
 	peak, _ := r.rates()
-	b = fmt.Appendf(b, "   <Representation id=\"%s\" codecs=\"%s\" bandwidth=\"%d\"", r.id, cmaf.Codecs(r.cfg), max(1, peak))
+	b = fmt.Appendf(b, "   <Representation id=\"%s\" codecs=\"%s\" bandwidth=\"%d\"", r.id, cmaf.Codecs(cfg), max(1, peak))
 	if r.sound() {
 		b = fmt.Appendf(b, " audioSamplingRate=\"%d\">\n", rate)
 	} else {
-		b = fmt.Appendf(b, " width=\"%d\" height=\"%d\" frameRate=\"%d\">\n", r.cfg.Width, r.cfg.Height, (time.Second+r.frame/2)/r.frame)
+		b = fmt.Appendf(b, " width=\"%d\" height=\"%d\" frameRate=\"%d\">\n", cfg.Width, cfg.Height, (time.Second+r.frame/2)/r.frame)
 	}
-	b = fmt.Appendf(b, "    <SegmentTemplate timescale=\"%d\" duration=\"%d\" startNumber=\"%d\" presentationTimeOffset=\"%d\" availabilityTimeOffset=\"%.3f\" availabilityTimeComplete=\"false\" initialization=\"%sinit%d.mp4\" media=\"%s$Number$.m4s\"/>\n",
-		rate, timeline.Ticks(e.plan.length, rate), p.msn, timeline.Ticks(headStart+p.start, rate), (e.plan.length - e.plan.part).Seconds(), r.prefix, p.inits[i], r.prefix)
+	b = fmt.Appendf(b, "    <SegmentTemplate timescale=\"%d\" duration=\"%d\" startNumber=\"%d\"", rate, timeline.Ticks(e.plan.length, rate), p.msn)
+	if p.next == 0 {
+		b = fmt.Appendf(b, " availabilityTimeOffset=\"%.3f\" availabilityTimeComplete=\"false\"", (e.plan.length - e.plan.part).Seconds())
+	} else {
+		b = fmt.Appendf(b, " endNumber=\"%d\"", p.next-1)
+	}
+	b = fmt.Appendf(b, " presentationTimeOffset=\"%d\" initialization=\"%sinit%d.mp4\" media=\"%s$Number$.m4s\"/>\n", timeline.Ticks(headStart+p.start, rate), r.prefix, init, r.prefix)
 	return append(b, "   </Representation>\n"...)
 }
 
@@ -177,6 +218,9 @@ func (b *Bridge) serveGrowing(w http.ResponseWriter, r *http.Request, p *package
 		}
 		if s.complete || control.Flush() != nil {
 			return
+		}
+		if v.ended {
+			panic(http.ErrAbortHandler) // the stream was removed: nothing more comes
 		}
 		v = b.await(r, p, moment{v.id, f.msn, n}, g.plan.hold())
 		if v == nil {

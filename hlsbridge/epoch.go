@@ -32,8 +32,14 @@ type epoch struct {
 	index   playlist
 	dash    playlist
 	periods []period
-	zero    int64  // Unix nanoseconds of the timeline's zero, as DASH clients are told
-	indexed uint64 // open segment when the index was written
+	zero    int64    // Unix nanoseconds of the timeline's zero, as DASH clients are told
+	indexed progress // when the index was written
+}
+
+// progress is how far an epoch has come: its open segment, and whether all renditions are there.
+type progress struct {
+	msn uint64
+	all bool
 }
 
 // The source is away when no frame came for so long; gaps stay behind the present by half of it, for what is only late.
@@ -443,8 +449,8 @@ func (e *epoch) publish(ended bool) *generation {
 		}
 		g.views = append(g.views, r.view)
 	}
-	if e.indexed != e.msn { // what a segment weighs may have changed the bandwidth
-		e.index, e.indexed = e.render.seal(index(e.plan, e.renditions)), e.msn
+	if now := (progress{e.msn, len(e.boundaries) == 0}); e.indexed != now { // what a segment weighs may have changed the bandwidth, and what a follower is, its configuration
+		e.index, e.indexed = e.render.seal(index(e.plan, e.renditions)), now
 		if s := e.lead().segments; len(s) > 0 {
 			e.dropPeriods(s[0].start)
 		}
