@@ -116,8 +116,7 @@ func New(cfg Config) *Bridge {
 	return b
 }
 
-// Run records what is to be recorded until ctx ends; then playlists end, requests that wait are answered, and every packager has stopped when it
-// returns.
+// Run records what is to be recorded until ctx ends; then requests that wait are told to come again, and every packager has stopped when it returns.
 func (b *Bridge) Run(ctx context.Context) error {
 	if b.cfg.Recordings != "" {
 		b.tasks.Go(b.prune)

@@ -275,9 +275,10 @@ func (p *packager) follow(ctx context.Context, e *epoch, layers []*sfu.Layer) er
 	}
 }
 
-// end tells those who wait that nothing more comes.
+// end tells those who wait that nothing more comes, if that is so: after a pause, or on the node's restart, the stream goes on under the same addresses, and a
+// player that has seen its end does not ask again.
 func (p *packager) end(e *epoch) {
-	if p.gen.Load() != nil {
+	if p.gen.Load() != nil && p.gone() {
 		p.store(e.publish(true))
 	}
 }

@@ -181,7 +181,11 @@ func (l *listing) before(b []byte, s *segment, init *int) []byte {
 // report tells the readers of other renditions where this one is (section 4.4.5.4).
 func (r *rendition) report() []byte {
 	msn, index := r.last()
-	return fmt.Appendf(nil, "#EXT-X-RENDITION-REPORT:URI=\"%s.m3u8\",LAST-MSN=%d,LAST-PART=%d\n", r.id, msn, index)
+	b := fmt.Appendf(nil, "#EXT-X-RENDITION-REPORT:URI=\"%s.m3u8\",LAST-MSN=%d", r.id, msn)
+	if index >= 0 { // an epoch's first gaps have no parts
+		b = fmt.Appendf(b, ",LAST-PART=%d", index)
+	}
+	return append(b, '\n')
 }
 
 // rates of what a rendition sent lately, in bits a second: the largest of a segment, and the average.

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"watershed/signaling/problem"
 )
 
 // file is an address below a stream, taken apart: {epoch}/{rendition}/{msn}.m4s, {msn}.{part}.m4s or init{n}.mp4.
@@ -57,7 +59,7 @@ func (b *Bridge) serveMedia(w http.ResponseWriter, r *http.Request, p *packager,
 	h["Priority"] = bulk
 	if f.init >= 0 {
 		if f.init >= len(v.inits) {
-			notFound(w, "no such initialisation segment")
+			notYet(w)
 			return
 		}
 		h["Content-Type"], h["Cache-Control"] = videoMP4, forever
@@ -80,7 +82,11 @@ func writeFile(w http.ResponseWriter, r *http.Request, f file, p *plan, v *view)
 		return
 	}
 	bodies := v.bodies(f)
-	if bodies == nil {
+	switch {
+	case bodies == nil && v.comes(f):
+		notYet(w)
+		return
+	case bodies == nil:
 		notFound(w, "the playlist lists what is here now")
 		return
 	}
@@ -90,6 +96,22 @@ func writeFile(w http.ResponseWriter, r *http.Request, f file, p *plan, v *view)
 		h["Cache-Control"] = p.cacheSegment
 	}
 	writeBodies(w, r, bodies)
+}
+
+// notYet answers for what may be here in a moment. No cache may keep that: anybody could ask for the next part a little too early, and have everybody miss it.
+func notYet(w http.ResponseWriter) {
+	problem.New(http.StatusNotFound, "Not found", "it is not here yet; the playlist lists what is, and hints at what comes next").Write(w)
+}
+
+// comes reports a file at the live edge or beyond.
+func (v *view) comes(f file) bool {
+	switch {
+	case v.ended:
+		return false
+	case f.part < 0:
+		return f.msn > v.lastComplete
+	}
+	return f.msn > v.lastMSN || f.msn == v.lastMSN && f.part > v.lastPart
 }
 
 var (
