@@ -91,6 +91,13 @@ sub vcl_backend_response {
         }
         return (deliver);
     }
+    if (bereq.http.X-May && (beresp.status == 401 || beresp.status == 403)) {
+        # One whose token was withdrawn meanwhile: that is this viewer's answer, and says nothing of the object. Kept as "cannot be cached", which is what
+        # no-store would make of it, it would send everybody else's requests for this address to the origin one by one for two minutes.
+        set beresp.uncacheable = true;
+        set beresp.ttl = 0s;
+        return (deliver);
+    }
     if (beresp.status >= 500) {
         # "Not ready" is for everyone who waits, and for half a second: without this the next two minutes of requests would
         # go to the origin one by one, as for an object that cannot be cached.

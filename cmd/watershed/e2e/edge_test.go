@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -187,6 +188,50 @@ func startShield(t *testing.T, n *Node) *Node {
 		c.Streams = map[string]config.Stream{"cam0": {Public: true, Shield: true, Source: n.URL + "/hls/cam0/index.m3u8"}}
 	})
 	return front
+}
+
+// A viewer whose token was revoked is told so, and the others' next reload is still one fetch for all of them.
+func TestRevokedViewerIsNobodyElsesTrouble(t *testing.T) {
+	n := closedNode(t)
+	fetch(t, n.URL+n.path(t, time.Hour)+"v0.m3u8") // starts packaging, and waits for it
+	for _, name := range Edges {
+		e := startEdge(t, name, n)
+		jwt := n.token(t, "--role", "viewer", "--stream", "cam0")
+		var made struct{ URLs map[string]string }
+		require.Equal(t, http.StatusOK, n.send(t, "POST", "/api/v1/streams/cam0/play", jwt, "", &made))
+		var me struct{ JTI string }
+		require.NoError(t, json.Unmarshal(payload(t, jwt), &me))
+		dying, good, admin := strings.TrimSuffix(made.URLs["hls"], "index.m3u8"), n.path(t, time.Hour), n.token(t, "--role", "admin")
+		list := fetch(t, e.URL+good+"v0.m3u8")
+		var next int // two segments ahead
+		_, err := fmt.Sscanf(list[strings.Index(list, "#EXT-X-MEDIA-SEQUENCE:"):], "#EXT-X-MEDIA-SEQUENCE:%d", &next)
+		require.NoError(t, err)
+		reload := fmt.Sprintf("v0.m3u8?_HLS_msn=%d", next+strings.Count(list, "#EXTINF")+1)
+
+		fetch(t, e.URL+dying+"v0.m3u8") // from now on the cache believes in it for ten seconds
+		require.Equal(t, http.StatusNoContent, n.ask(t, "DELETE", "/api/v1/tokens/"+me.JTI, admin))
+		before := n.requests(t, "reload")
+		res, err := http.Get(e.URL + dying + reload)
+		require.NoError(t, err)
+		res.Body.Close()
+		require.Equal(t, http.StatusUnauthorized, res.StatusCode, name)
+		require.Equal(t, 1, n.requests(t, "reload")-before, "%s asked for the reload itself, with that token", name)
+		var all sync.WaitGroup
+		statuses := make([]int, 20)
+		for i := range statuses {
+			all.Go(func() {
+				if res, err := http.Get(e.URL + good + reload); err == nil {
+					res.Body.Close()
+					statuses[i] = res.StatusCode
+				}
+			})
+		}
+		all.Wait()
+		for _, status := range statuses {
+			require.Equal(t, http.StatusOK, status, name)
+		}
+		require.Equal(t, 2, n.requests(t, "reload")-before, "%s fetches once for all others", name)
+	}
 }
 
 // path mints a token for cam0 here, because a process for it may take as long as the token lives.
