@@ -119,3 +119,55 @@ func TestShieldOutlivesOrigin(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, front.fetch("nothing.m4s").StatusCode)
 	require.NotEmpty(t, front.fetch("v0.m3u8").Header.Get("Age"))
 }
+
+// A shield asks for plain names below its folder only, so that nothing reaches the origin that means another file there, or the same one again.
+func TestShieldAsksForPlainNames(t *testing.T) {
+	origin := &counted{next: http.NotFoundHandler(), asks: map[string]int{}}
+	behind := httptest.NewServer(origin)
+	defer behind.Close()
+	front := newStudio(t, func(c *Config) { c.Shields = map[id.Stream]string{"cam": behind.URL + "/t/x.y/hls/cam/index.m3u8?a=b"} })
+	for _, odd := range []string{
+		"%252e%252e/private/v0.m3u8", "%2e%2e/private/v0.m3u8", "e/%252e%252e/v0.m3u8", "v0.m3u8%3Fx=1", "e/v0/1.m4s%23a", "e/v0/1%20.m4s", "e//1.m4s", "%2Fv0.m3u8", "v0.m3u8%0a", "e/./1.m4s", "é.m3u8", "",
+	} {
+		require.Equal(t, http.StatusNotFound, front.fetch(odd).StatusCode, odd)
+	}
+	require.Empty(t, origin.asks)
+	front.fetch("e/v0/1.0.m4s?x")
+	front.fetch("v0.m3u8?_HLS_part=1&_HLS_msn=5&x")
+	require.Equal(t, map[string]int{"/t/x.y/hls/cam/e/v0/1.0.m4s": 1, "/t/x.y/hls/cam/v0.m3u8?_HLS_msn=5&_HLS_part=1": 1}, origin.asks)
+}
+
+// Who asks a shield for every number there could be does not take the origin's connections without end.
+func TestShieldBoundsFetches(t *testing.T) {
+	noLeaks(t)
+	const asked = 300
+	hold, came := make(chan struct{}), make(chan struct{}, asked)
+	behind := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		came <- struct{}{}
+		<-hold
+	}))
+	defer behind.Close()
+	front := newStudio(t, func(c *Config) { c.Shields = map[id.Stream]string{"cam": behind.URL + "/index.m3u8"} })
+	answers := make(chan int, asked)
+	var all sync.WaitGroup
+	for i := range asked {
+		all.Go(func() {
+			w := httptest.NewRecorder()
+			front.bridge.ServeHTTP(w, httptest.NewRequest("GET", fmt.Sprintf("/hls/cam/v0.m3u8?_HLS_msn=%d", i), nil))
+			answers <- w.Code
+		})
+	}
+	for range asked - 256 {
+		require.Equal(t, http.StatusServiceUnavailable, <-answers)
+	}
+	for range 256 {
+		<-came
+	}
+	require.Empty(t, answers)
+	close(hold)
+	all.Wait()
+	for range 256 {
+		require.Equal(t, http.StatusOK, <-answers)
+	}
+	require.Equal(t, http.StatusOK, front.fetch("v0.m3u8?_HLS_msn=1").StatusCode)
+}

@@ -14,6 +14,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,7 +31,7 @@ type Config struct {
 
 // Shield serves what an origin has.
 type Shield struct {
-	base   string
+	base   *url.URL // of the folder
 	cfg    Config
 	ctx    context.Context // of fetches: they outlive who asked first
 	stop   context.CancelFunc
@@ -39,9 +40,20 @@ type Shield struct {
 	Requests, Fetches atomic.Int64 // so far
 
 	mu      sync.Mutex // guards what follows
-	objects map[string]*object
+	objects map[address]*object
 	size    int
+	flights int // fetches now
 	swept   time.Time
+}
+
+// address of an object below the origin's folder.
+type address struct{ file, query string }
+
+// of it at the origin.
+func (s *Shield) url(a address) string {
+	u := s.base.ResolveReference(&url.URL{Path: "./" + a.file})
+	u.RawQuery = a.query
+	return u.String()
 }
 
 // object is a response, or one that is being fetched. done is closed when the rest is valid, and it never changes then.
@@ -63,13 +75,19 @@ const (
 	defaultBytes = 256 << 20
 	errorKeep    = 500 * time.Millisecond // a dead origin is asked twice a second, not by each viewer
 	sweepEvery   = time.Second
+	mostFlights  = 256 // at once: a playlist's reloads and parts that are waited for are some dozens; who asks for every number there could be gets no more
 )
+
+// isName has what origins name files with. An escaped character could mean another file there than here, or the end of the path.
+const isName = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._/-"
 
 // kept headers of a response.
 var kept = []string{"Content-Type", "Cache-Control", "Vary", "Priority", "Retry-After"}
 
 // ErrOrigin is why a request cannot be answered.
 var ErrOrigin = errors.New("the origin does not answer")
+
+var errBusy = errors.New("too many requests to it are under way")
 
 // New returns a shield. Close ends it.
 func New(cfg Config) (*Shield, error) {
@@ -78,13 +96,13 @@ func New(cfg Config) (*Shield, error) {
 		return nil, errors.New("a shield's source is the address of a multivariant playlist, as https://origin/hls/name/index.m3u8")
 	}
 	if cfg.Client == nil {
-		cfg.Client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true, ForceAttemptHTTP2: true}}
+		cfg.Client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, MaxConnsPerHost: mostFlights, DisableCompression: true, ForceAttemptHTTP2: true}}
 	}
 	if cfg.Bytes == 0 {
 		cfg.Bytes = defaultBytes
 	}
-	u.RawQuery, u.Path = "", u.Path[:strings.LastIndexByte(u.Path, '/')+1]
-	s := &Shield{base: u.String(), cfg: cfg, objects: map[string]*object{}}
+	u.RawQuery = ""
+	s := &Shield{base: u.ResolveReference(&url.URL{Path: "."}), cfg: cfg, objects: map[address]*object{}}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -99,15 +117,12 @@ func (s *Shield) Close() {
 // Serve answers with a file of the origin; query has the delivery directives in their one form. An error means that nothing was written.
 func (s *Shield) Serve(w http.ResponseWriter, r *http.Request, file, query string) error {
 	s.Requests.Add(1)
-	if strings.Contains(file, "..") || strings.HasPrefix(file, "/") || strings.Contains(file, "//") {
+	if file == "" || strings.Trim(file, isName) != "" || path.Clean("/"+file) != "/"+file {
+		w.Header().Set("Cache-Control", "no-store")
 		http.NotFound(w, r)
 		return nil
 	}
-	key := file
-	if query != "" {
-		key += "?" + query
-	}
-	o := s.object(key)
+	o := s.object(address{file, query})
 	select {
 	case <-o.done:
 	case <-r.Context().Done():
@@ -120,8 +135,8 @@ func (s *Shield) Serve(w http.ResponseWriter, r *http.Request, file, query strin
 	return nil
 }
 
-// object by key: kept, being fetched, or fetched now.
-func (s *Shield) object(key string) *object {
+// object by address: kept, being fetched, or fetched now.
+func (s *Shield) object(key address) *object {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,6 +148,12 @@ func (s *Shield) object(key string) *object {
 	}
 	s.sweep(now)
 	o := &object{done: make(chan struct{})}
+	if s.flights == mostFlights {
+		o.err = errBusy
+		close(o.done)
+		return o
+	}
+	s.flights++
 	s.objects[key] = o
 	s.flying.Go(func() { s.fetch(key, o) })
 	return o
@@ -148,20 +169,22 @@ func (o *object) fresh(now time.Time) bool {
 	}
 }
 
-func (s *Shield) fetch(key string, o *object) {
+func (s *Shield) fetch(key address, o *object) {
 	defer close(o.done)
+	defer func() {
+		s.mu.Lock()
+		s.flights--
+		s.size += o.size()
+		s.mu.Unlock()
+	}()
 	s.Fetches.Add(1)
 	ctx, cancel := context.WithTimeout(s.ctx, fetchTimeout)
 	defer cancel()
-	err := o.get(ctx, s.cfg.Client, s.base+key)
+	err := o.get(ctx, s.cfg.Client, s.url(key))
 	o.at = time.Now()
 	if err != nil {
 		o.err, o.keep = err, errorKeep
-		return
 	}
-	s.mu.Lock()
-	s.size += o.size()
-	s.mu.Unlock()
 }
 
 func (o *object) size() int { return len(o.plain) + len(o.gzip) }
@@ -278,9 +301,7 @@ func (s *Shield) sweep(now time.Time) {
 	}
 }
 
-func (s *Shield) forget(key string, o *object) {
-	if o.err == nil {
-		s.size -= o.size()
-	}
+func (s *Shield) forget(key address, o *object) {
+	s.size -= o.size()
 	delete(s.objects, key)
 }
