@@ -20,6 +20,7 @@ func (b *Bridge) Before(next http.Handler) http.Handler {
 				return
 			}
 		}
+		forgetPatience(w, r)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -33,6 +34,7 @@ func ForCrowd(path string) bool {
 
 // ServeHTTP serves /hls/{stream}/..., /dash/{stream}/... and /flv/{stream}.flv, each also behind /t/{token}.
 func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w = withPatience(w)
 	h := w.Header()
 	h["Access-Control-Allow-Origin"] = star
 	h["Access-Control-Expose-Headers"] = exposed

@@ -153,7 +153,7 @@ func (c *conn) tryRead(fd uintptr) bool {
 
 // write waits for the client.
 func (c *conn) write(pieces net.Buffers) error {
-	c.tcp.SetWriteDeadline(time.Now().Add(sendTime))
+	c.tcp.SetWriteDeadline(time.Now().Add(SendTime))
 	_, err := pieces.WriteTo(c.tcp)
 	c.tcp.SetWriteDeadline(time.Time{})
 	return err

@@ -48,7 +48,7 @@ func Listen(tcp *net.TCPListener, takes func(path string) bool, handler http.Han
 // Longest waits. The last two are those of the http.Server beside.
 const (
 	acceptAgain = 20 * time.Millisecond // after an error that passes, such as too many open files
-	sendTime    = 2 * time.Minute       // for a client to take an answer
+	SendTime    = 2 * time.Minute       // for a client to take an answer, or what net/http sends for the same handler
 	idleTime    = 2 * time.Minute
 )
 
