@@ -279,6 +279,47 @@ func TestSlowClient(t *testing.T) {
 	expect(t, in, "/hls/2", "again")
 }
 
+// What is large of a postponed answer is not copied for each who waits; small and large pieces arrive in their order, also at who is slow.
+func TestPostponedBodiesAreShared(t *testing.T) {
+	noLeaks(t)
+	large := bytes.Repeat([]byte("0123456789abcdef"), 30<<10)
+	w := &Response{c: &conn{l: &Listener{}}, header: http.Header{"Content-Length": {fmt.Sprint(len(large))}, "Content-Type": {"x/y"}}, length: unknown}
+	w.Postpone(nil)
+	w.Write(large)
+	require.LessOrEqual(t, len(w.out), copied)
+	require.Same(t, &large[len(large)-1], &w.behind[0][len(w.behind[0])-1])
+
+	l := newLater()
+	h := open(t, l, true)
+	conn, in := dial(t, h)
+	io.WriteString(conn, request("/hls/1"))
+	x := <-l.asked
+	var want []byte
+	sizes := []int{10, copied, 3, len(large), 0, 100, copied + 1, len(large), 7}
+	for range 40 { // more than a socket takes at once
+		for _, n := range sizes {
+			want = append(want, large[:n]...)
+		}
+	}
+	x.Header().Set("Content-Length", fmt.Sprint(len(want)))
+	for range 40 {
+		for _, n := range sizes {
+			x.Write(large[:n])
+		}
+	}
+	x.Finish()
+	expect(t, in, "/hls/1", string(want))
+}
+
+// An array that an answer outgrew its own into does not stay in the pool.
+func TestOutgrownBuffersAreForgotten(t *testing.T) {
+	grown := make([]byte, 0, 4*outSize)
+	(&Response{out: grown}).recycle()
+	for range 8 {
+		require.NotSame(t, &grown[:1][0], &outs.Get().(*[outSize]byte)[0])
+	}
+}
+
 // A server that ends lets those who wait have their answer, and closes the others at once.
 func TestClose(t *testing.T) {
 	noLeaks(t)

@@ -21,6 +21,7 @@ type Response struct {
 	sent   int64 // of the body, or kept
 	head   bool  // is in out, or sent
 	out    []byte
+	behind net.Buffers // of a postponed answer: what follows out, and is not ours
 	err    error
 	last   bool // the connection ends after it
 
@@ -69,11 +70,27 @@ func (w *Response) Write(p []byte) (int, error) {
 	if !w.head {
 		w.out = w.appendHead(outs.Get().(*[outSize]byte)[:0], p)
 	}
-	if w.done != nil || len(w.out)+len(p) <= copied {
+	switch {
+	case len(w.behind) == 0 && len(w.out)+len(p) <= copied:
 		w.out = append(w.out, p...)
+		return len(p), nil
+	case w.done != nil:
+		w.keep(p)
 		return len(p), nil
 	}
 	return len(p), w.flush(p)
+}
+
+// keep a piece of a postponed answer until it is sent. As much as there is room for goes behind the head, into the same system call.
+func (w *Response) keep(p []byte) {
+	n := 0
+	if len(w.behind) == 0 {
+		n = max(0, min(copied-len(w.out), len(p)))
+		w.out = append(w.out, p[:n]...)
+	}
+	if len(p) > n {
+		w.behind = append(w.behind, p[n:])
+	}
 }
 
 // flush sends what is kept and another piece. The client is waited for.
@@ -91,21 +108,23 @@ func (w *Response) flush(p []byte) error {
 }
 
 // Postpone keeps the answer open when the handler returns. Finish must be called later, from whatever goroutine; gone is called if the client leaves
-// before, from that on nobody need answer.
+// before, from that on nobody need answer. What is written after it may be kept, not copied, until it has been sent: it must not change. Ten thousand who wait for
+// one part of 400 kB share it so.
 func (w *Response) Postpone(gone func()) { w.gone, w.done = gone, make(chan struct{}) }
 
 // Finish sends a postponed answer. It does not wait for the client: one that does not take it at once is left to a goroutine.
 func (w *Response) Finish() {
-	rest, err := w.seal()
+	first, err := w.seal()
+	pieces := append(net.Buffers{first}, w.behind...)
 	if err == nil {
-		rest, err = w.try(rest)
+		pieces, err = w.try(pieces)
 	}
-	if w.err = err; err != nil || len(rest) == 0 {
+	if w.err = err; err != nil || len(pieces) == 0 {
 		w.finished()
 		return
 	}
 	go func() {
-		w.err = w.c.write(net.Buffers{rest})
+		w.err = w.c.write(pieces)
 		w.finished()
 	}()
 }
@@ -128,11 +147,12 @@ func (w *Response) finished() {
 func (w *Response) end() error {
 	rest, err := w.seal()
 	defer w.recycle()
+	pieces := net.Buffers{rest}
 	if err == nil {
-		rest, err = w.try(rest)
+		pieces, err = w.try(pieces)
 	}
-	if err == nil && len(rest) > 0 {
-		err = w.c.write(net.Buffers{rest})
+	if err == nil && len(pieces) > 0 {
+		err = w.c.write(pieces)
 	}
 	return err
 }
@@ -161,21 +181,27 @@ func (w *Response) seal() ([]byte, error) {
 }
 
 // try sends without waiting, and returns what is left.
-func (w *Response) try(b []byte) (rest []byte, err error) {
-	if len(b) == 0 {
-		return nil, nil
+func (w *Response) try(pieces net.Buffers) (rest net.Buffers, err error) {
+	for len(pieces) > 0 {
+		b, n := pieces[0], 0
+		if len(b) > 0 {
+			if e := w.c.raw.Write(func(fd uintptr) bool {
+				n, err = retry(func() (int, error) { return write(fd, b) })
+				return true
+			}); e != nil {
+				return nil, e
+			}
+		}
+		if err == syscall.EAGAIN {
+			return pieces, nil
+		}
+		if n = max(n, 0); err != nil || n < len(b) {
+			pieces[0] = b[n:]
+			return pieces, err
+		}
+		pieces = pieces[1:]
 	}
-	n := 0
-	if e := w.c.raw.Write(func(fd uintptr) bool {
-		n, err = retry(func() (int, error) { return write(fd, b) })
-		return true
-	}); e != nil {
-		return nil, e
-	}
-	if err == syscall.EAGAIN {
-		return b, nil
-	}
-	return b[max(n, 0):], err
+	return nil, nil
 }
 
 const outSize = copied + 1024
@@ -185,10 +211,10 @@ var outs = sync.Pool{New: func() any { return new([outSize]byte) }}
 
 // recycle the buffer, unless the answer outgrew it.
 func (w *Response) recycle() {
-	if cap(w.out) >= outSize {
+	if cap(w.out) == outSize {
 		outs.Put((*[outSize]byte)(w.out[:outSize]))
 	}
-	w.out = nil
+	w.out, w.behind = nil, nil
 }
 
 // appendHead writes the status line and the header. The body's first bytes tell its type if the handler did not.
