@@ -260,6 +260,30 @@ func TestWrongCredentialsAreLimitedByAddress(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A player that goes on with a path token whose key was withdrawn, or that has expired, does not lock out who publishes from the same address; and what
+// stands beside a good one is not looked at.
+func TestPathTokensAreNoGuesses(t *testing.T) {
+	w := newWorld(t, nil)
+	key, _, err := w.MakeKey(t.Context(), "priv", "", "", 0)
+	require.NoError(t, err)
+	path, _, err := w.MintPath(w.principal(t, "default", token.Viewer), "priv")
+	require.NoError(t, err)
+	for range 2 * failuresAllowed {
+		_, err := w.Read(request("/hls/x?key=guess", ""), "priv", path)
+		require.NoError(t, err)
+	}
+	_, err = w.MakePathKey(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, w.DeletePathKey(t.Context(), FirstPathKey))
+	r := request("/hls/x", "")
+	for range 2 * failuresAllowed {
+		_, err := w.Read(r, "priv", path)
+		require.Equal(t, 401, status(t, err))
+	}
+	_, err = w.Credential(t.Context(), key, r.RemoteAddr)
+	require.NoError(t, err)
+}
+
 func TestFailuresForget(t *testing.T) {
 	f := newFailures()
 	now := time.Now()

@@ -68,10 +68,10 @@ func (a *Access) makePathSecrets() map[string][]byte {
 }
 
 // Path decides whether a path token is for watching the stream, and who then watches.
-func (a *Access) Path(raw string, name id.Stream, addr string) (*Principal, error) {
+func (a *Access) Path(raw string, name id.Stream) (*Principal, error) {
 	t, err := token.ParsePath(raw, time.Now(), a.pathSecret)
-	if err != nil {
-		return nil, a.failed(err, addr)
+	if err != nil { // not counted as a failure: signatures are not found by trying, and a player with an old one must not lock out who publishes beside it
+		return nil, unauthorized(err.Error())
 	}
 	if !t.Allows(name) {
 		return nil, problem.New(http.StatusForbidden, "Forbidden", "this path token is for another stream")
@@ -85,9 +85,12 @@ func (a *Access) Path(raw string, name id.Stream, addr string) (*Principal, erro
 
 // Read decides on a request for a stream by HTTP (HLS, DASH, FLV, stills): with the path token of its URL if that has one, else as any request.
 func (a *Access) Read(r *http.Request, name id.Stream, path string) (*Principal, error) {
-	p, err := a.Authenticate(r)
+	var p *Principal
+	var err error
 	if path != "" {
-		p, err = a.Path(path, name, r.RemoteAddr)
+		p, err = a.Path(path, name)
+	} else {
+		p, err = a.Authenticate(r)
 	}
 	if err != nil {
 		return nil, err
