@@ -64,30 +64,36 @@ func rss(pid int) int64 {
 // scrape reads Prometheus text and sums each metric over its labels.
 func scrape(url string) map[string]float64 {
 	sums := map[string]float64{}
-	eachSample(url, func(series string, v float64) {
+	_ = eachSample(url, func(series string, v float64) {
 		name, _, _ := strings.Cut(series, "{")
 		sums[name] += v
 	})
 	return sums
 }
 
-// scrapeLabel reads one metric by the value of its one label.
-func scrapeLabel(url, metric, label string) map[string]float64 {
+// scrapeLabel reads one metric by the value of its one label. That there is none is an error: nothing would look like very little.
+func scrapeLabel(url, metric, label string) (map[string]float64, error) {
 	values := map[string]float64{}
-	eachSample(url, func(series string, v float64) {
+	err := eachSample(url, func(series string, v float64) {
 		if value, ok := strings.CutPrefix(series, metric+"{"+label+"=\""); ok {
 			values[strings.TrimSuffix(value, "\"}")] = v
 		}
 	})
-	return values
+	if err == nil && len(values) == 0 {
+		err = fmt.Errorf("%s has no %s", url, metric)
+	}
+	return values, err
 }
 
-func eachSample(url string, take func(series string, v float64)) {
+func eachSample(url string, take func(series string, v float64)) error {
 	res, err := http.Get(url)
 	if err != nil {
-		return
+		return err
 	}
 	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, res.Status)
+	}
 	lines := bufio.NewScanner(io.LimitReader(res.Body, 8<<20))
 	for lines.Scan() {
 		line := lines.Text()
@@ -99,6 +105,7 @@ func eachSample(url string, take func(series string, v float64)) {
 			take(line[:i], v)
 		}
 	}
+	return lines.Err()
 }
 
 // Print the result for people. Figures that were not measured are left out.

@@ -37,15 +37,15 @@ type HLSResult struct {
 	Error   string // the first
 
 	Requests map[string]int // by kind, in the measured time, of all viewers
-	Keys     map[string]int // different addresses by kind, from the first viewer's join to the last one's end
+	Keys     map[string]int // different addresses by kind, whatever token they have, from the first viewer's join to the last one's end
 	Bytes    uint64         // of bodies, compressed as they came
 	HTTP     string         // protocol of the answers
 
-	Listed   Spread // milliseconds from a part's first listing for any viewer to its last byte
+	Listed   Spread // milliseconds from a part's first listing for any viewer to its last byte, or to the end of the measured time if it was under way then
 	Clock    Spread // the same from the part's end by the playlist's clock; zero if that clock is not ours
 	HasClock bool
-	Wait     Spread // milliseconds that a blocking reload was held
-	Stalls   int
+	Wait     Spread        // milliseconds that a blocking reload was held
+	Stalls   int           // those that had not ended when the measured time did, too
 	Stalled  time.Duration // of all viewers together
 	Skipped  int           // parts that were not listed any more when a viewer came to them
 
@@ -76,7 +76,10 @@ func (h *HLS) Run(ctx context.Context) (*HLSResult, error) {
 	if h.PerConn <= 0 {
 		h.PerConn = 100
 	}
-	origin := h.scrapeOrigin()
+	origin, err := h.scrapeOrigin()
+	if err != nil {
+		return nil, err
+	}
 	began := time.Now()
 	for i := range h.Viewers {
 		if err := sleep(ctx, time.Until(began.Add(time.Duration(float64(i)/h.Rate*float64(time.Second))))); err != nil {
@@ -97,7 +100,9 @@ func (h *HLS) Run(ctx context.Context) (*HLSResult, error) {
 	cancel()
 	all.Wait()
 	r.Whole = time.Since(began).Seconds()
-	h.countOrigin(origin, r)
+	if err := h.countOrigin(origin, r); err != nil {
+		return nil, err
+	}
 	c.collect(r)
 	if r.Requests["part"]+r.Requests["segment"] == 0 {
 		return r, fmt.Errorf("loadtest: no viewer got a part; the first error: %s", r.Error)
@@ -128,20 +133,27 @@ func (h *HLS) measure(ctx context.Context, c *crowd, r *HLSResult) error {
 	return nil
 }
 
-func (h *HLS) countOrigin(before map[string]float64, r *HLSResult) {
-	if after := h.scrapeOrigin(); after != nil {
-		r.Origin = map[string]float64{}
-		for kind, n := range after {
-			r.Origin[kind] = n - before[kind]
-		}
+func (h *HLS) countOrigin(before map[string]float64, r *HLSResult) error {
+	after, err := h.scrapeOrigin()
+	if after == nil {
+		return err
 	}
+	r.Origin = map[string]float64{}
+	for kind, n := range after {
+		r.Origin[kind] = n - before[kind]
+	}
+	return err
 }
 
-func (h *HLS) scrapeOrigin() map[string]float64 {
+func (h *HLS) scrapeOrigin() (map[string]float64, error) {
 	if h.Origin == "" {
-		return nil
+		return nil, nil
 	}
-	return scrapeLabel(h.Origin, "watershed_hls_requests_total", "kind")
+	requests, err := scrapeLabel(h.Origin, "watershed_hls_requests_total", "kind")
+	if err != nil {
+		err = fmt.Errorf("loadtest: the origin's requests cannot be counted: %w", err)
+	}
+	return requests, err
 }
 
 // transport is HTTP/2 when the server speaks TLS and can, else HTTP/1.1 with connections that stay.

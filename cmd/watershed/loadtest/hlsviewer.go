@@ -23,12 +23,19 @@ type crowd struct {
 	result HLSResult
 	keys   map[string]map[string]bool // addresses by kind
 	listed map[string]time.Time       // part by address: when any viewer's playlist first had it
+	played map[*playback]bool
 
 	sinceListed, sinceEnd, held []float64 // milliseconds
 }
 
+// playback is what the player of one rendition has. The crowd's mutex guards it.
+type playback struct {
+	joined, until time.Time   // what is buffered lasts until then; zero before the first part
+	loading       *listedPart // nil if nothing is
+}
+
 func newCrowd() *crowd {
-	c := &crowd{keys: map[string]map[string]bool{}, listed: map[string]time.Time{}}
+	c := &crowd{keys: map[string]map[string]bool{}, listed: map[string]time.Time{}, played: map[*playback]bool{}}
 	c.result.Requests = map[string]int{}
 	for _, k := range hlsKinds {
 		c.keys[k] = map[string]bool{}
@@ -37,13 +44,30 @@ func newCrowd() *crowd {
 }
 
 func (c *crowd) begin() { c.measuring.Store(true) }
-func (c *crowd) end()   { c.measuring.Store(false) }
+
+// end of the measured time. Who waits for something then has waited for so long: a server that answers nothing any more would else look like a good one.
+func (c *crowd) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	for b := range c.played {
+		if b.loading != nil {
+			c.sample(*b.loading, now)
+		}
+		since := b.until
+		if since.IsZero() {
+			since = b.joined
+		}
+		c.stalled(now.Sub(since))
+	}
+	c.measuring.Store(false)
+}
 
 // asked notes a request, also outside the measured time: the origin counts those too.
 func (c *crowd) asked(kind, address string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.keys[kind][address] = true
+	c.keys[kind][short(address)] = true
 }
 
 // answered notes a response.
@@ -72,24 +96,76 @@ func (c *crowd) list(base string, parts []listedPart, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range parts {
-		address := resolve(base, parts[i].uri)
-		parts[i].uri = address
+		parts[i].uri = resolve(base, parts[i].uri)
+		address := short(parts[i].uri)
 		if _, has := c.listed[address]; !has {
 			c.listed[address] = now
 		}
 	}
 }
 
-// got notes the last byte of a part.
-func (c *crowd) got(p listedPart, now time.Time) {
+// join begins a playback, which leave ends.
+func (c *crowd) join() *playback {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := &playback{joined: time.Now()}
+	c.played[b] = true
+	return b
+}
+
+func (c *crowd) leave(b *playback) {
+	c.mu.Lock()
+	delete(c.played, b)
+	c.mu.Unlock()
+}
+
+// load notes that a part is asked for; nil is one that did not come.
+func (c *crowd) load(b *playback, p *listedPart) {
+	c.mu.Lock()
+	b.loading = p
+	c.mu.Unlock()
+}
+
+// got plays a part, and notes its last byte: what comes later than its turn is a stall.
+func (c *crowd) got(b *playback, p listedPart, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.loading = nil
+	c.sample(p, now)
+	if !b.until.IsZero() {
+		c.stalled(now.Sub(b.until))
+	}
+	if b.until.Before(now) {
+		b.until = now
+	}
+	b.until = b.until.Add(p.duration)
+}
+
+// gap plays a part that there is none of. Nothing begins with one.
+func (c *crowd) gap(b *playback, p listedPart) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !b.until.IsZero() {
+		b.until = b.until.Add(p.duration)
+	}
+}
+
+// sample notes how old a part is. The mutex is held.
+func (c *crowd) sample(p listedPart, now time.Time) {
 	if !c.measuring.Load() {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sinceListed = append(c.sinceListed, now.Sub(c.listed[p.uri]).Seconds()*1e3)
+	c.sinceListed = append(c.sinceListed, now.Sub(c.listed[short(p.uri)]).Seconds()*1e3)
 	if !p.end.IsZero() {
 		c.sinceEnd = append(c.sinceEnd, now.Sub(p.end).Seconds()*1e3)
+	}
+}
+
+// stalled notes how late something is, if it is. The mutex is held.
+func (c *crowd) stalled(late time.Duration) {
+	if late > 0 && c.measuring.Load() {
+		c.result.Stalls++
+		c.result.Stalled += late
 	}
 }
 
@@ -97,15 +173,6 @@ func (c *crowd) reload(held time.Duration) {
 	if c.measuring.Load() {
 		c.mu.Lock()
 		c.held = append(c.held, held.Seconds()*1e3)
-		c.mu.Unlock()
-	}
-}
-
-func (c *crowd) stalled(d time.Duration) {
-	if c.measuring.Load() {
-		c.mu.Lock()
-		c.result.Stalls++
-		c.result.Stalled += d
 		c.mu.Unlock()
 	}
 }
@@ -251,32 +318,26 @@ func (v *hlsViewer) reload(ctx context.Context, address string, have *mediaList)
 	return l, nil
 }
 
-// load fetches parts one by one, and plays: what comes later than its turn is a stall.
+// load fetches parts one by one, and plays.
 func (v *hlsViewer) load(ctx context.Context, todo <-chan listedPart) {
-	var until time.Time // what is buffered lasts until then
+	b := v.crowd.join()
+	defer v.crowd.leave(b)
 	for p := range todo {
 		if p.gap {
-			until = until.Add(p.duration)
+			v.crowd.gap(b, p)
 			continue
 		}
 		kind := "part"
 		if p.index < 0 {
 			kind = "segment"
 		}
+		v.crowd.load(b, &p)
 		if _, err := v.get(ctx, kind, p.uri); err != nil {
 			v.fail(ctx, err)
+			v.crowd.load(b, nil)
 			continue
 		}
-		now := time.Now()
-		v.crowd.got(p, now)
-		switch late := now.Sub(until); {
-		case until.IsZero():
-			until = now
-		case late > 0:
-			v.crowd.stalled(late)
-			until = now
-		}
-		until = until.Add(p.duration)
+		v.crowd.got(b, p, time.Now())
 	}
 }
 
