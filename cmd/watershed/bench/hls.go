@@ -63,22 +63,26 @@ func (b *bench) blocked(s *setup, list string) error {
 	if err != nil {
 		return err
 	}
-	failed, worst, said := 0, 0.0, []string{}
+	failed, worst, said, spoiled := 0, 0.0, []string{}, 0
 	for _, x := range r.Rounds {
 		failed += x.Failed
+		if x.Held < 0 { // the part was there before all had asked for it
+			spoiled++
+			continue
+		}
 		after := x.Answers.P99 + max(0, x.Clock)
 		worst = max(worst, after)
 		said = append(said, fmt.Sprintf("%.0f (%.0f)", after, x.Answers.P50+max(0, x.Clock)))
 	}
+	if len(said) == 0 {
+		return errors.New("10,000 blocked: in every round the part came before all had asked for it")
+	}
 	b.figure("10,000 blocked on one reload: not answered", 0, float64(failed), "")
 	b.figure("10,000 blocked: p99 after the part's end", 150, worst, "ms")
 	b.figure("10,000 blocked: memory each", 30, r.Memory/1024, "KiB")
-	b.note("10,000 blocked: p99 (p50) of each round", "%s ms, by the playlist's clock, so its publication counts too", strings.Join(said, ", "))
+	b.note("10,000 blocked: p99 (p50) of each round", "%s ms, by the playlist's clock, so its publication counts too; %d rounds spoiled", strings.Join(said, ", "), spoiled)
 	return nil
 }
-
-// asked is how many requests a second a viewer makes with parts of 320 ms: a reload and a part for each.
-const asked = 2 / .320
 
 // rates measures answers a second on 50 connections, beside a server that renders each.
 func (b *bench) rates(s *setup, list string) error {
@@ -98,23 +102,60 @@ func (b *bench) rates(s *setup, list string) error {
 		}
 		return r
 	}
-	lists, theirLists := measure(s.node.PID(), list), measure(theirs.pid, theirs.list)
+	lists, theirLists, theirZipped := measure(s.node.PID(), list), measure(theirs.pid, theirs.list), measure(theirs.pid, theirs.zipped)
 	both, theirBoth := measure(s.node.PID(), list, part), measure(theirs.pid, theirs.list, theirs.part)
 	parts := measure(s.node.PID(), part)
 	if err != nil {
 		return err
 	}
-	b.least("playlists/s, 50 connections, ours/theirs", 2, lists.PerSecond()/theirLists.PerSecond(), "")
+	b.least("playlists/s, 50 connections, ours/theirs plain", 2, lists.PerSecond()/theirLists.PerSecond(), "")
 	b.least("playlists and parts/s in turn, ours/theirs", 2, both.PerSecond()/theirBoth.PerSecond(), "")
+	b.note("  playlists/s, ours/theirs compressed", "%.1f", lists.PerSecond()/theirZipped.PerSecond())
 	b.note("  ours", "%.0f playlists/s, %.0f of both/s, %.0f parts/s", lists.PerSecond(), both.PerSecond(), parts.PerSecond())
 	b.note("  ours, CPU of the node each", "%.1f, %.1f, %.1f µs; the tester beside it took %.2f cores", lists.Micros(), both.Micros(), parts.Micros(), lists.TesterCPU/lists.Seconds)
-	b.note("  theirs: rendered for each, under one lock", "%.0f playlists/s, %.0f of both/s; %.1f, %.1f µs (a list of %d bytes by net/http, in a process of its own)",
-		theirLists.PerSecond(), theirBoth.PerSecond(), theirLists.Micros(), theirBoth.Micros(), len(text))
+	b.note("  theirs: rendered for each, under one lock", "%.0f plain playlists/s, %.0f compressed for each, %.0f of plain and parts; %.1f, %.1f, %.1f µs (net/http, in a process of its own)",
+		theirLists.PerSecond(), theirZipped.PerSecond(), theirBoth.PerSecond(), theirLists.Micros(), theirZipped.Micros(), theirBoth.Micros())
+	zipped, err := compressed(list)
+	if err != nil {
+		return err
+	}
+	b.note("  bytes of a playlist", "%d plain (theirs), %d compressed (ours, once for all)", len(text), zipped)
+	return b.crowds(s, both)
+}
+
+// crowds computes what more viewers than there can be here would need: by how often one asks, which is measured, and what a playlist and a part cost.
+func (b *bench) crowds(s *setup, both *loadtest.RateResult) error {
+	load := loadtest.HLS{URLs: []string{s.node.URL + "/hls/cam0/index.m3u8"}, Viewers: 20, Rate: 20, Duration: 5 * time.Second}
+	r, err := load.Run(b.ctx)
+	if err != nil {
+		return err
+	}
 	for _, viewers := range []float64{10e3, 50e3} {
-		cores := viewers * asked * both.Micros() / 1e6
-		b.note(fmt.Sprintf("computed: %.0f viewers on the origin itself", viewers), "%.0f requests a second, %.1f cores like these (320 ms parts, by that cost of both)", viewers*asked, cores)
+		rate := viewers * perViewer(r)
+		b.note(fmt.Sprintf("computed: %.0f viewers on the origin itself", viewers), "%.0f requests a second (%.1f each, measured with %d; parts of 120 ms, pictures alone), %.1f cores like these",
+			rate, perViewer(r), r.Viewers, rate*both.Micros()/1e6)
 	}
 	return nil
+}
+
+// perViewer is how many requests a second a viewer made.
+func perViewer(r *loadtest.HLSResult) float64 {
+	return float64(r.Total()) / r.Seconds / float64(r.Viewers)
+}
+
+// compressed size of a playlist.
+func compressed(url string) (int64, error) {
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Accept-Encoding", "gzip")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	return io.Copy(io.Discard, res.Body)
 }
 
 // lastPart that a playlist lists.
@@ -238,7 +279,7 @@ func (b *bench) edge(s *setup, name string) (err error) {
 	b.figure(name+", origin requests/s, 500 over 50 viewers", 1.1, after/before, "times")
 	b.note("  measured", "%.1f and %.1f requests/s at the origin, %.0f and %.0f of the viewers; %d stalls, %d errors; part p95 %.0f ms after listed",
 		before, after, float64(few.Total())/few.Seconds, float64(many.Total())/many.Seconds, many.Stalls, few.Errors+many.Errors, many.Listed.P95)
-	b.note("  computed: 50,000 viewers", "%.0f requests/s at the cache, %.1f at the origin, as it does not grow with viewers", 50e3*asked, after)
+	b.note("  computed: 50,000 viewers", "%.0f requests/s at the cache, %.1f at the origin, as it does not grow with viewers", 50e3*perViewer(many), after)
 	return nil
 }
 

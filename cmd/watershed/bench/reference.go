@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"net"
@@ -14,7 +16,7 @@ import (
 )
 
 // reference is the way of servers that render a playlist for each request: under the lock that guards the list, tag by tag, with net/http. What it serves
-// are a playlist and a part of ours.
+// are a playlist and a part of ours. Its playlist is there plain, which is less work than ours, and compressed for each request, which is more.
 type reference struct {
 	mu   sync.Mutex // guards what follows
 	tags []tag
@@ -101,6 +103,10 @@ func serveReference(list, part string) error {
 		return err
 	}
 	l := &reference{tags: parseTags(text), part: []byte(media)}
+	zippers := sync.Pool{New: func() any {
+		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid, and ours
+		return z
+	}}
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -112,6 +118,15 @@ func serveReference(list, part string) error {
 			body, kind = []byte(l.render()), "application/vnd.apple.mpegurl"
 		}
 		h := w.Header()
+		if strings.HasSuffix(r.URL.Path, "/zipped.m3u8") {
+			z, buf := zippers.Get().(*gzip.Writer), &bytes.Buffer{}
+			z.Reset(buf)
+			z.Write(body) // to memory
+			z.Close()
+			zippers.Put(z)
+			body = buf.Bytes()
+			h.Set("Content-Encoding", "gzip")
+		}
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("Cache-Control", "max-age=1")
 		h.Set("Content-Type", kind)
@@ -122,8 +137,8 @@ func serveReference(list, part string) error {
 
 // server that somebody else's figures are from.
 type server struct {
-	list, part string // addresses
-	pid        int
+	list, zipped, part string // addresses
+	pid                int
 }
 
 // reference starts it with a copy of a playlist and a part.
@@ -153,5 +168,5 @@ func (b *bench) reference(list, part string) (s server, stop func(), err error) 
 		return s, nil, err
 	}
 	base := "http://" + strings.TrimSpace(line)
-	return server{base + "/index.m3u8", base + "/part.m4s", cmd.Process.Pid}, stop, nil
+	return server{base + "/index.m3u8", base + "/zipped.m3u8", base + "/part.m4s", cmd.Process.Pid}, stop, nil
 }
