@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"time"
@@ -64,8 +65,11 @@ func (r *Report) Print(w io.Writer) {
 			}
 		}
 	}
-	fmt.Fprintf(w, "%d rules checked, %d findings (- could not be looked at here). No player of Apple's was asked.\n", len(r.Checked), len(r.Findings))
+	fmt.Fprintf(w, "%d rules checked, %d findings (- could not be looked at here).\n%s\n", len(r.Checked), len(r.Findings), notLookedAt)
 }
+
+const notLookedAt = "Not looked at: what is in the media (keyframes, tracks, changes of codecs), encryption, date ranges, byte ranges, hints at initialisation segments,\n" +
+	"subtitles, I-frame playlists, live playlists without parts over time, TLS, and what players make of it: none of Apple's was asked."
 
 // Options of a check.
 type Options struct {
@@ -99,22 +103,25 @@ func (p *prober) expect(id string, ok bool, where, format string, args ...any) {
 
 // response that was read.
 type response struct {
+	url    string // after redirections
+	proto  int    // major version of HTTP
 	status int
 	header http.Header
 	body   string
-	took   time.Duration
+	flow   time.Duration // from its first byte to its last
 }
 
 // get an address. accept is the Accept-Encoding.
 func (p *prober) get(ctx context.Context, url, accept string) (response, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
+	var began time.Time
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { began = time.Now() }})
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return response{}, err
 	}
 	req.Header.Set("Accept-Encoding", accept)
-	began := time.Now()
 	res, err := p.o.Client.Do(req)
 	if err != nil {
 		return response{}, err
@@ -127,7 +134,7 @@ func (p *prober) get(ctx context.Context, url, accept string) (response, error) 
 		}
 	}
 	body, err := io.ReadAll(io.LimitReader(from, 64<<20))
-	return response{res.StatusCode, res.Header, string(body), time.Since(began)}, err
+	return response{res.Request.URL.String(), res.ProtoMajor, res.StatusCode, res.Header, string(body), time.Since(began)}, err
 }
 
 // Check looks at the origin whose multivariant or media playlist has this address. It fails only when there is nothing to look at.
@@ -151,7 +158,7 @@ func Check(ctx context.Context, url string, o Options) (*Report, error) {
 	}
 	lists := []string{url}
 	if strings.Contains(first.body, "#EXT-X-STREAM-INF") {
-		lists = p.multivariant(url, &first)
+		lists = p.multivariant(first.url, &first)
 	}
 	p.together(ctx, lists)
 	var all sync.WaitGroup
@@ -224,39 +231,10 @@ func (p *prober) typed(where string, r *response) {
 	t, _, _ := strings.Cut(strings.ToLower(r.header.Get("Content-Type")), ";")
 	p.expect("type", t == "application/vnd.apple.mpegurl" || t == "audio/mpegurl" || t == "application/x-mpegurl", where, "Content-Type %q", t)
 	p.expect("cors", r.header.Get("Access-Control-Allow-Origin") != "", where, "no Access-Control-Allow-Origin")
-}
-
-// together compares the media playlists of one moment.
-func (p *prober) together(ctx context.Context, lists []string) {
-	if len(lists) < 2 {
-		return
+	if strings.HasPrefix(r.url, "https:") {
+		p.expect("http2", r.proto >= 2, where, "HTTP/%d", r.proto)
 	}
-	got := make([]*media, len(lists))
-	var all sync.WaitGroup
-	for i, l := range lists {
-		all.Go(func() {
-			if r, err := p.get(ctx, l, "identity"); err == nil && r.status == http.StatusOK {
-				got[i] = parseMedia(r.body)
-			}
-		})
-	}
-	all.Wait()
-	if ctx.Err() != nil {
-		return
-	}
-	a := got[0]
-	for i, b := range got {
-		if a == nil || b == nil {
-			continue
-		}
-		where := name(lists[i])
-		p.expect("same-control", a.controlText == b.controlText, where, "%q, but %q in %s", b.controlText, a.controlText, name(lists[0]))
-		p.expect("same-target", a.target == b.target, where, "%v, but %v in %s", b.target, a.target, name(lists[0]))
-		if a.sequence == b.sequence {
-			p.expect("same-cuts", a.cuts == b.cuts, where, "%d, but %d in %s", b.cuts, a.cuts, name(lists[0]))
-		}
-		m, _ := a.last()
-		n, _ := b.last()
-		p.expect("in-step", m-n <= 1 && n-m <= 1, where, "it is at segment %d, %s at %d", n, name(lists[0]), m)
+	if r.header.Get("Via") != "" || r.header.Get("X-Cache") != "" {
+		p.expect("age", r.header.Get("Age") != "", where, "no Age, though a cache answers (Via %q, X-Cache %q)", r.header.Get("Via"), r.header.Get("X-Cache"))
 	}
 }
