@@ -127,7 +127,7 @@ func (c *shot) play(t *testing.T) *seen {
 	require.NoError(t, err)
 
 	began := time.Now().Add(time.Second)
-	p := newPackager(&cfg, st, past{})
+	p := newPackager(&cfg, st, newNumbers("", cfg.Log))
 	s := &seen{lists: map[string][]string{}, runs: map[string][]*run{}}
 	reader := &reading{seen: s, next: map[string]cursor{}}
 	frame := time.Second / time.Duration(c.fps)

@@ -43,6 +43,9 @@ type Config struct {
 	// MaxBlocked bounds the requests that wait for one stream's next part; further ones get 503. 0 means 20,000.
 	MaxBlocked int
 
+	// Numbers is a folder for what keeps numbers from going back over a restart. "" leaves them to the clock, which is right but for discontinuities.
+	Numbers string
+
 	create func(path string) (archive.File, error) // of recordings, for tests: nil is the system's
 	again  time.Duration                           // recordAgain, but for tests
 	away   time.Duration                           // awayAfter, likewise, as are the next two
@@ -98,19 +101,19 @@ type Bridge struct {
 	tasks sync.WaitGroup
 
 	requests requests
+	numbers  *numbers
 
 	mu        sync.RWMutex // guards what follows
 	packagers map[*sfu.Stream]*packager
 	shelves   map[id.Stream]*shelf
 	shields   map[id.Stream]*shield.Shield
-	pasts     map[*sfu.Stream]past
 	closed    bool
 }
 
 // New returns a bridge that serves at once. Run must be called so that it ends.
 func New(cfg Config) *Bridge {
 	cfg.defaults()
-	b := &Bridge{cfg: cfg, packagers: map[*sfu.Stream]*packager{}, shelves: map[id.Stream]*shelf{}, pasts: map[*sfu.Stream]past{}}
+	b := &Bridge{cfg: cfg, packagers: map[*sfu.Stream]*packager{}, shelves: map[id.Stream]*shelf{}, numbers: newNumbers(cfg.Numbers, cfg.Log)}
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	b.shields = openShields(cfg.Shields, cfg.Log)
 	return b
@@ -121,6 +124,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	if b.cfg.Recordings != "" {
 		b.tasks.Go(b.prune)
 	}
+	b.tasks.Go(func() { b.numbers.run(b.ctx) })
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	for ctx.Err() == nil {
@@ -135,6 +139,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	b.mu.Unlock()
 	b.stop()
 	b.tasks.Wait()
+	b.numbers.write()
 	for _, s := range b.shields {
 		s.Close()
 	}
@@ -154,7 +159,7 @@ func (b *Bridge) packager(st *sfu.Stream) *packager {
 	if p := b.packagers[st]; p != nil || b.closed {
 		return p
 	}
-	p = newPackager(&b.cfg, st, b.pasts[st])
+	p = newPackager(&b.cfg, st, b.numbers)
 	b.packagers[st] = p
 	b.tasks.Go(func() { b.keep(p) })
 	return p
@@ -172,10 +177,6 @@ func (b *Bridge) keep(p *packager) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.packagers, p.stream)
-	b.pasts[p.stream] = p.past
-	if p.gone() {
-		delete(b.pasts, p.stream)
-	}
 }
 
 // startRecordings has every stream that is to be recorded packaged.

@@ -11,7 +11,8 @@
 //
 //   - A packager is one goroutine (packager.run). It alone touches the renditions.
 //   - Requests touch only generations: load the pointer, compare numbers, write bytes. One that asks for what
-//     is not there yet is kept in waits under what it asks for, and answered when that is published, by as many goroutines as there are processors.
+//     is not there yet is kept in waits under what it asks for, and answered when that is published, by as many goroutines as there are processors. Package crowd
+//     does that, for shields, too.
 //   - Over plain HTTP/1.1 package lane reads the requests of players, and one that waits is a connection and some words; over HTTP/2, and whatever
 //     else net/http serves, it is a goroutine.
 //   - Bridge's mutex guards the list of packagers and is held for a look-up.
@@ -30,8 +31,8 @@
 //	/flv/{stream}.flv                            HTTP-FLV
 //
 // An epoch is one life of a packager, so no name is ever used twice, and numbers only grow: the first media sequence number
-// of an epoch is the whole seconds since 2026 began, and segments last a second or more. Its first discontinuity sequence is the hours, or one more than
-// the last epoch's: hls.js cannot have large ones.
+// of an epoch is the half seconds since 2026 began, and segments last a second or more. Its first discontinuity sequence is the hours, or one more than
+// the last epoch's, which a file keeps over a restart (numbers.go): hls.js cannot have large ones.
 // Playlists hold relative addresses and nothing of who asks. They are the same bytes for everyone.
 //
 // # Caches in front

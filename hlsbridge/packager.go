@@ -25,18 +25,13 @@ type packager struct {
 	asked atomic.Int64  // Unix nanoseconds of the last request
 	crowd *audience
 	waits waits
-	past  past
+
+	numbers *numbers
+	past    past // of the stream; run alone touches it
 }
 
-// past is what an earlier packager of a stream leaves to the next.
-type past struct {
-	number uint64 // above every media sequence number used so far
-	cuts   uint64 // the same of discontinuity sequences
-	plan   *plan  // of the last epoch
-}
-
-func newPackager(cfg *Config, st *sfu.Stream, before past) *packager {
-	p := &packager{cfg: cfg, stream: st, log: cfg.Log.With("stream", st.Name), ready: make(chan struct{}), past: before, crowd: newAudience(), waits: waits{crowds: map[moment][]*waiter{}}}
+func newPackager(cfg *Config, st *sfu.Stream, n *numbers) *packager {
+	p := &packager{cfg: cfg, stream: st, log: cfg.Log.With("stream", st.Name), ready: make(chan struct{}), numbers: n, crowd: newAudience(), waits: waits{crowds: map[moment][]*waiter{}}}
 	p.asked.Store(time.Now().UnixNano())
 	return p
 }
@@ -92,17 +87,27 @@ func (p *packager) run(ctx context.Context) {
 	defer p.stream.HoldFor("hls", func() int { return p.crowd.count(time.Now()) })()
 	defer p.stream.Require(media.Video, media.H264, cmaf.Carries)()
 	defer p.stream.Require(media.Audio, media.AAC, cmaf.Carries)()
+	p.past = p.numbers.of(p.stream.Name)
 	for ctx.Err() == nil && !p.idle(time.Now()) {
 		e, layers := p.begin(ctx)
 		if e == nil {
 			return
 		}
 		err := p.follow(ctx, e, layers)
-		p.past = past{e.msn + 1, e.cutsSoFar() + 1, e.plan}
+		p.remember(e, 1)
 		if !errors.Is(err, errTracks) {
 			return
 		}
 	}
+}
+
+// reserved numbers are more than an epoch can use before the clock's have left it behind, if it does not tell how many it used.
+const reserved = 16
+
+// remember leaves word of an epoch for the next: the numbers behind the open segment are free.
+func (p *packager) remember(e *epoch, behind uint64) {
+	p.past = past{e.msn + behind, e.cutsSoFar() + 1, e.plan.part, e.plan.target}
+	p.numbers.leave(p.stream.Name, p.past)
 }
 
 // pick chooses the layers to publish: the best of each track that HLS carries. waiting says that a better choice is under way.
@@ -192,7 +197,7 @@ func (p *packager) open(layers []*sfu.Layer, now time.Time) *epoch {
 	if !ok || first == nil || newest == nil || now.Sub(time.Unix(0, newest.Server)) > p.cfg.away {
 		return nil // a source that is away shows the past: no playlist begins with it
 	}
-	plan = plan.after(p.past.plan)
+	plan = plan.after(p.past.plan())
 	e := &epoch{name: epochName(now), plan: plan, window: plan.window(p.cfg.Window), patience: p.cfg.away, render: newRenderer(), seen: now}
 	for i, l := range layers {
 		cfg := l.Config()
@@ -217,22 +222,22 @@ func (p *packager) open(layers []*sfu.Layer, now time.Time) *epoch {
 		e.renditions = append(e.renditions, r)
 	}
 	e.lead().reader = lead.ReadFrom(key)
-	base := max(firstNumber(now), p.past.number)
-	e.head, e.msn, e.cuts = base, base-1, max(firstCut(now), p.past.cuts)
+	base := max(firstNumber(now), p.past.Number)
+	e.head, e.msn, e.cuts = base, base-1, max(firstCut(now), p.past.Cuts)
 	e.pad(first)
 	p.log.Info("hls: packaging", "epoch", e.name, "part", plan.part, "target", plan.target, "renditions", len(e.renditions), "msn", base)
 	return e
 }
 
-// firstNumber of an epoch is the whole seconds since the beginning of 2026. Segments last a second or more, so numbers grow over restarts of the process and
-// when a stream is deleted and made again, and nothing needs to be kept for it.
+// firstNumber of an epoch is the half seconds since the beginning of 2026. Segments last a second or more, so whatever epoch went before, on this node or on another,
+// the clock has left its numbers behind soon after it began, those of the gaps that an epoch begins with included.
 func firstNumber(now time.Time) uint64 {
-	return uint64(max(0, now.Unix()-time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Unix()))
+	return uint64(max(0, now.Sub(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)).Milliseconds()/500))
 }
 
-// firstCut is the discontinuity sequence that an epoch begins with: the hours since then. It grows as the numbers do, but must be small: hls.js (1.7) keeps a list that
-// is as long as the number is large, and walks through it with every playlist; twenty million of them take most of a second.
-func firstCut(now time.Time) uint64 { return firstNumber(now) / 3600 }
+// firstCut is the discontinuity sequence of a stream without a past: the hours since then. That is enough for most of what this node does not know of, and small:
+// hls.js (1.7) keeps a list that is as long as the number is large, and walks through it with every playlist; twenty million of them take most of a second.
+func firstCut(now time.Time) uint64 { return firstNumber(now) / 7200 }
 
 func renditionID(l *sfu.Layer, i int) string {
 	if l.Codec.Kind() == media.Audio {
@@ -246,6 +251,7 @@ func (p *packager) follow(ctx context.Context, e *epoch, layers []*sfu.Layer) er
 	timer := time.NewTimer(tick)
 	defer timer.Stop()
 	changed, looked := p.stream.Changed(), time.Now()
+	p.remember(e, reserved)
 	for {
 		wake := e.lead().ring.Wake()
 		now := time.Now()
@@ -255,7 +261,11 @@ func (p *packager) follow(ctx context.Context, e *epoch, layers []*sfu.Layer) er
 				return nil
 			}
 		}
+		before := e.msn
 		e.advance(now)
+		if e.msn != before && e.cutsSoFar() >= p.past.Cuts {
+			p.remember(e, reserved)
+		}
 		if e.changed() && e.long() {
 			p.store(e.publish(false))
 		}

@@ -272,7 +272,7 @@ func TestRemovedStreamEnds(t *testing.T) {
 	require.Eventually(t, func() bool {
 		s.bridge.mu.RLock()
 		defer s.bridge.mu.RUnlock()
-		return len(s.bridge.packagers) == 0 && len(s.bridge.pasts) == 0
+		return len(s.bridge.packagers) == 0
 	}, 30*time.Second, time.Millisecond)
 }
 

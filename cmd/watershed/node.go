@@ -109,6 +109,7 @@ func openNode(ctx context.Context, cfg config.Config) (_ *node, err error) {
 	n.hls = hlsbridge.New(hlsbridge.Config{
 		SFU: n.sfu, Part: cfg.HLS.Part, Segment: cfg.HLS.Segment, Window: cfg.HLS.Window, Access: n.mayRead, Missing: n.missing, Hold: n.holdRead, Log: log,
 		Recordings: filepath.Join(cfg.Data, "recordings"), DVR: cfg.HLS.DVR, KeepFor: cfg.HLS.Keep, KeepSize: int64(cfg.HLS.KeepSize), Shields: shields(cfg.Streams),
+		Numbers: filepath.Join(cfg.Data, "hls"),
 	})
 	n.stills.Recorded = n.hls.KeyframeAt
 	if err := n.listen(); err != nil {
