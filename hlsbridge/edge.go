@@ -1,7 +1,6 @@
 package hlsbridge
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -9,6 +8,7 @@ import (
 
 	"watershed/hlsbridge/shield"
 	"watershed/sfu/id"
+	"watershed/signaling/problem"
 )
 
 // openShields makes the shields that a configuration asks for. One that cannot be is left out, and said.
@@ -40,8 +40,8 @@ func (d *directives) query() string {
 	return strings.Join(q, "&")
 }
 
-// serveShielded answers from the cache of another origin's stream.
-func serveShielded(w http.ResponseWriter, r *http.Request, s *shield.Shield, kind, file string) {
+// serveShielded answers from the cache of another origin's stream, at once or when the object has come.
+func (b *Bridge) serveShielded(w http.ResponseWriter, r *http.Request, s *shield.Shield, kind, file string) {
 	if kind != "hls" {
 		notFound(w, "a shielded stream is there as HLS only")
 		return
@@ -55,7 +55,33 @@ func serveShielded(w http.ResponseWriter, r *http.Request, s *shield.Shield, kin
 		}
 		query = d.query()
 	}
-	if err := s.Serve(w, r, file, query); errors.Is(err, shield.ErrOrigin) {
-		unavailable(w, "the stream's origin does not answer; it is tried again")
+	if !shield.Plain(file) {
+		problem.New(http.StatusNotFound, "Not found", "no file has such a name").Write(w)
+		return
+	}
+	answer := func(o *shield.Object) {
+		if o.Err() != nil {
+			unavailable(w, "the stream's origin does not answer; it is tried again")
+			return
+		}
+		o.Write(w, r)
+	}
+	o := s.Object(file, query)
+	select {
+	case <-o.Done():
+		answer(o)
+		return
+	default:
+	}
+	if later := postponable(w); later != nil {
+		x := &shield.Waiter{Answer: finishing(b, later, r, answer)}
+		later.Postpone(func() { s.Leave(o, x) })
+		s.Join(o, x)
+		return
+	}
+	select {
+	case <-o.Done():
+		answer(o)
+	case <-r.Context().Done():
 	}
 }

@@ -79,7 +79,7 @@ func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w = &unshared{ResponseWriter: w}
 	}
 	if s := b.shields[st.Name]; s != nil {
-		serveShielded(w, r, s, kind, file)
+		b.serveShielded(w, r, s, kind, file)
 		return
 	}
 	switch kind {

@@ -171,3 +171,41 @@ func TestShieldBoundsFetches(t *testing.T) {
 	}
 	require.Equal(t, http.StatusOK, front.fetch("v0.m3u8?_HLS_msn=1").StatusCode)
 }
+
+// kept is a response that can be postponed.
+type kept struct {
+	*httptest.ResponseRecorder
+	gone     func()
+	finished chan bool
+}
+
+func (k *kept) Postpone(gone func()) { k.gone = gone }
+func (k *kept) Finish()              { k.finished <- true }
+func (k *kept) Abort()               { k.finished <- false }
+
+// Nothing but its connection is kept of a request that a shield's origin holds: the handler returns, and who leaves is forgotten.
+func TestShieldPostpones(t *testing.T) {
+	noLeaks(t)
+	hold := make(chan struct{})
+	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		<-hold
+		io.WriteString(w, "#EXTM3U")
+	}))
+	defer behind.Close()
+	front := newStudio(t, func(c *Config) { c.Shields = map[id.Stream]string{"cam": behind.URL + "/index.m3u8"} })
+	ask := func() *kept {
+		k := &kept{httptest.NewRecorder(), nil, make(chan bool, 1)}
+		front.bridge.ServeHTTP(k, httptest.NewRequest("GET", "/hls/cam/v0.m3u8?_HLS_msn=1", nil))
+		return k
+	}
+	leaves, stays := ask(), ask()
+	leaves.gone()
+	close(hold)
+	require.True(t, <-stays.finished)
+	require.Equal(t, "#EXTM3U", stays.Body.String())
+	require.Empty(t, leaves.finished, "it would have been answered first")
+	require.Zero(t, leaves.Body.Len())
+	front.bridge.mu.RLock()
+	defer front.bridge.mu.RUnlock()
+	require.EqualValues(t, 1, front.bridge.shields["cam"].Fetches.Load())
+}

@@ -2,10 +2,11 @@ package hlsbridge
 
 import (
 	"net/http"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"watershed/hlsbridge/crowd"
 )
 
 // moment is what a request waits for: a whole segment of a rendition (part -1), or a part of it.
@@ -28,57 +29,44 @@ type waits struct {
 	answering sync.WaitGroup
 }
 
-// waiter is one of them. answer is called once, unless it leaves before: with the first view that has its moment, or nil if none comes.
-type waiter struct {
-	at     moment
-	answer func(*view)
-	timer  *time.Timer
-	place  int // in its crowd; -1 outside
-}
+// waiter is one of them: it is answered with the first view that has its moment, or nil if none comes.
+type waiter = crowd.Waiter[*view]
 
-// wait has a waiter answered when its moment comes, when hold is over, or at once.
-func (p *packager) wait(w *waiter, hold time.Duration) {
+// wait has a waiter answered when a moment comes, when hold is over, or at once.
+func (p *packager) wait(at moment, w *waiter, hold time.Duration) {
 	q := &p.waits
 	q.mu.Lock()
-	w.place = -1
-	v := p.gen.Load().view(w.at.rendition)
-	if v == nil || w.at.in(v) || q.closed || q.waiting >= p.cfg.MaxBlocked {
+	v := p.gen.Load().view(at.rendition)
+	if v == nil || at.in(v) || q.closed || q.waiting >= p.cfg.MaxBlocked {
 		q.mu.Unlock()
-		if v != nil && !w.at.in(v) {
+		if v != nil && !at.in(v) {
 			v = nil
 		}
-		w.answer(v)
+		w.Answer(v)
 		return
 	}
-	w.place = len(q.crowds[w.at])
-	q.crowds[w.at] = append(q.crowds[w.at], w)
+	q.crowds[at] = crowd.Join(q.crowds[at], w)
 	q.waiting++
-	w.timer = time.AfterFunc(hold, func() {
-		if q.leave(w) {
-			w.answer(nil)
+	w.Timer = time.AfterFunc(hold, func() {
+		if q.leave(at, w) {
+			w.Answer(nil)
 		}
 	})
 	q.mu.Unlock()
 }
 
 // leave reports whether a waiter was still waiting: then it is not answered any more.
-func (q *waits) leave(w *waiter) bool {
+func (q *waits) leave(at moment, w *waiter) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if w.place < 0 {
+	rest, left := crowd.Leave(q.crowds[at], w)
+	if !left {
 		return false
 	}
-	w.timer.Stop()
-	crowd := q.crowds[w.at]
-	last := crowd[len(crowd)-1]
-	crowd[w.place], last.place = last, w.place
-	crowd[len(crowd)-1] = nil
-	q.crowds[w.at] = crowd[:len(crowd)-1]
-	if len(crowd) == 1 {
-		delete(q.crowds, w.at)
-	}
-	w.place = -1
 	q.waiting--
+	if q.crowds[at] = rest; len(rest) == 0 {
+		delete(q.crowds, at)
+	}
 	return true
 }
 
@@ -93,9 +81,9 @@ func (q *waits) blocked() int {
 func (q *waits) wake(g *generation) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for at, crowd := range q.crowds {
+	for at, all := range q.crowds {
 		if v := g.view(at.rendition); v == nil || at.in(v) {
-			q.release(at, crowd, v)
+			q.release(at, all, v)
 		}
 	}
 }
@@ -104,50 +92,30 @@ func (q *waits) wake(g *generation) {
 func (q *waits) close() {
 	q.mu.Lock()
 	q.closed = true
-	for at, crowd := range q.crowds {
-		q.release(at, crowd, nil)
+	for at, all := range q.crowds {
+		q.release(at, all, nil)
 	}
 	q.mu.Unlock()
 	q.answering.Wait()
 }
 
-// release answers a crowd, on all processors: what the last one waits for is the work for all before it. The mutex is held.
-func (q *waits) release(at moment, crowd []*waiter, v *view) {
+// release answers a crowd. The mutex is held.
+func (q *waits) release(at moment, all []*waiter, v *view) {
 	delete(q.crowds, at)
-	q.waiting -= len(crowd)
-	for _, w := range crowd {
-		w.place = -1
-	}
-	share := max(answeredAtOnce, (len(crowd)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
-	for len(crowd) > 0 {
-		n := min(share, len(crowd))
-		some := crowd[:n]
-		q.answering.Go(func() {
-			for i, w := range some {
-				w.timer.Stop()
-				w.answer(v)
-				if i%answeredAtOnce == answeredAtOnce-1 {
-					runtime.Gosched() // those who send pictures to WebRTC viewers are not to wait for a crowd
-				}
-			}
-		})
-		crowd = crowd[n:]
-	}
+	q.waiting -= len(all)
+	crowd.Release(all, v, &q.answering)
 }
-
-// answeredAtOnce is how many answers are not worth a goroutine more: some 300 µs.
-const answeredAtOnce = 32
 
 // await waits until a rendition has a moment; nil when it takes too long, or the rendition is gone.
 func (b *Bridge) await(r *http.Request, p *packager, at moment, hold time.Duration) *view {
 	came := make(chan *view, 1)
-	w := &waiter{at: at, answer: func(v *view) { came <- v }}
-	p.wait(w, hold)
+	w := &waiter{Answer: func(v *view) { came <- v }}
+	p.wait(at, w, hold)
 	select {
 	case v := <-came:
 		return v
 	case <-r.Context().Done():
-		p.waits.leave(w)
+		p.waits.leave(at, w)
 	}
 	return nil
 }
@@ -167,15 +135,20 @@ func (b *Bridge) when(w http.ResponseWriter, r *http.Request, p *packager, at mo
 		answer(b.await(r, p, at, hold))
 		return
 	}
-	x := &waiter{at: at, answer: func(v *view) {
+	x := &waiter{Answer: finishing(b, later, r, answer)}
+	later.Postpone(func() { p.waits.leave(at, x) })
+	p.wait(at, x, hold)
+}
+
+// finishing is an answer to a request that was postponed.
+func finishing[V any](b *Bridge, later postponed, r *http.Request, answer func(V)) func(V) {
+	return func(v V) {
 		if b.contained(r, func() { answer(v) }) {
 			later.Finish()
 		} else {
 			later.Abort()
 		}
-	}}
-	later.Postpone(func() { p.waits.leave(x) })
-	p.wait(x, hold)
+	}
 }
 
 // contained runs an answer whose handler has returned; false if it panicked. One request's trouble is not everybody's: net/http sees to that only for handlers.

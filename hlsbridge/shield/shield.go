@@ -20,6 +20,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"watershed/hlsbridge/crowd"
 )
 
 // Config of a shield.
@@ -40,7 +42,7 @@ type Shield struct {
 	Requests, Fetches atomic.Int64 // so far
 
 	mu      sync.Mutex // guards what follows
-	objects map[address]*object
+	objects map[address]*Object
 	size    int
 	flights int // fetches now
 	swept   time.Time
@@ -56,9 +58,10 @@ func (s *Shield) url(a address) string {
 	return u.String()
 }
 
-// object is a response, or one that is being fetched. done is closed when the rest is valid, and it never changes then.
-type object struct {
+// Object is a response, or one that is being fetched. done is closed when the rest is valid, and it never changes then.
+type Object struct {
 	done        chan struct{}
+	crowd       []*Waiter // the shield's mutex guards it
 	err         error
 	status      int
 	header      http.Header // of those in kept
@@ -84,9 +87,6 @@ const isName = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._
 // kept headers of a response.
 var kept = []string{"Content-Type", "Cache-Control", "Vary", "Priority", "Retry-After"}
 
-// ErrOrigin is why a request cannot be answered.
-var ErrOrigin = errors.New("the origin does not answer")
-
 var errBusy = errors.New("too many requests to it are under way")
 
 // New returns a shield. Close ends it.
@@ -102,7 +102,7 @@ func New(cfg Config) (*Shield, error) {
 		cfg.Bytes = defaultBytes
 	}
 	u.RawQuery = ""
-	s := &Shield{base: u.ResolveReference(&url.URL{Path: "."}), cfg: cfg, objects: map[address]*object{}}
+	s := &Shield{base: u.ResolveReference(&url.URL{Path: "."}), cfg: cfg, objects: map[address]*Object{}}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -114,30 +114,44 @@ func (s *Shield) Close() {
 	s.cfg.Client.CloseIdleConnections()
 }
 
-// Serve answers with a file of the origin; query has the delivery directives in their one form. An error means that nothing was written.
-func (s *Shield) Serve(w http.ResponseWriter, r *http.Request, file, query string) error {
-	s.Requests.Add(1)
-	if file == "" || strings.Trim(file, isName) != "" || path.Clean("/"+file) != "/"+file {
-		w.Header().Set("Cache-Control", "no-store")
-		http.NotFound(w, r)
-		return nil
-	}
-	o := s.object(address{file, query})
-	select {
-	case <-o.done:
-	case <-r.Context().Done():
-		return r.Context().Err()
-	}
-	if o.err != nil {
-		return fmt.Errorf("%w: %w", ErrOrigin, o.err)
-	}
-	o.write(w, r)
-	return nil
+// Waiter waits for an object.
+type Waiter = crowd.Waiter[*Object]
+
+// Plain reports a file's name below the folder as origins have them.
+func Plain(file string) bool {
+	return file != "" && strings.Trim(file, isName) == "" && path.Clean("/"+file) == "/"+file
 }
 
-// object by address: kept, being fetched, or fetched now.
-func (s *Shield) object(key address) *object {
-	now := time.Now()
+// Join has a waiter answered when an object has come, at once if it has already.
+func (s *Shield) Join(o *Object, w *Waiter) {
+	s.mu.Lock()
+	select {
+	case <-o.done:
+		s.mu.Unlock()
+		w.Answer(o)
+	default:
+		o.crowd = crowd.Join(o.crowd, w)
+		s.mu.Unlock()
+	}
+}
+
+// Leave takes a waiter away that is not answered yet.
+func (s *Shield) Leave(o *Object, w *Waiter) {
+	s.mu.Lock()
+	o.crowd, _ = crowd.Leave(o.crowd, w)
+	s.mu.Unlock()
+}
+
+// Done is closed when the object has come.
+func (o *Object) Done() <-chan struct{} { return o.done }
+
+// Err is why it did not come.
+func (o *Object) Err() error { return o.err }
+
+// Object for a request: kept, being fetched, or fetched from now on. The file's name is plain; query has the delivery directives in their one form.
+func (s *Shield) Object(file, query string) *Object {
+	s.Requests.Add(1)
+	key, now := address{file, query}, time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o := s.objects[key]; o != nil && o.fresh(now) {
@@ -147,7 +161,7 @@ func (s *Shield) object(key address) *object {
 		s.forget(key, o)
 	}
 	s.sweep(now)
-	o := &object{done: make(chan struct{})}
+	o := &Object{done: make(chan struct{})}
 	if s.flights == mostFlights {
 		o.err = errBusy
 		close(o.done)
@@ -160,7 +174,7 @@ func (s *Shield) object(key address) *object {
 }
 
 // fresh reports an object that may be served: on its way, or not too old.
-func (o *object) fresh(now time.Time) bool {
+func (o *Object) fresh(now time.Time) bool {
 	select {
 	case <-o.done:
 		return now.Sub(o.at) < o.keep
@@ -169,12 +183,14 @@ func (o *object) fresh(now time.Time) bool {
 	}
 }
 
-func (s *Shield) fetch(key address, o *object) {
-	defer close(o.done)
+func (s *Shield) fetch(key address, o *Object) {
 	defer func() {
 		s.mu.Lock()
 		s.flights--
 		s.size += o.size()
+		close(o.done)
+		crowd.Release(o.crowd, o, &s.flying)
+		o.crowd = nil
 		s.mu.Unlock()
 	}()
 	s.Fetches.Add(1)
@@ -187,9 +203,9 @@ func (s *Shield) fetch(key address, o *object) {
 	}
 }
 
-func (o *object) size() int { return len(o.plain) + len(o.gzip) }
+func (o *Object) size() int { return len(o.plain) + len(o.gzip) }
 
-func (o *object) get(ctx context.Context, client *http.Client, address string) error {
+func (o *Object) get(ctx context.Context, client *http.Client, address string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return err
@@ -255,8 +271,8 @@ func maxAge(control string) time.Duration {
 	return 0
 }
 
-// write sends the object, compressed if it is and the client takes that.
-func (o *object) write(w http.ResponseWriter, r *http.Request) {
+// Write answers with an object that came, compressed if it is and the client takes that.
+func (o *Object) Write(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	for k, v := range o.header {
 		h[k] = v
@@ -301,7 +317,7 @@ func (s *Shield) sweep(now time.Time) {
 	}
 }
 
-func (s *Shield) forget(key address, o *object) {
+func (s *Shield) forget(key address, o *Object) {
 	s.size -= o.size()
 	delete(s.objects, key)
 }
