@@ -112,7 +112,7 @@ func (b *Bridge) recordOnce(r *recorder, st *sfu.Stream, g *generation) (err err
 			return err
 		}
 	}
-	keep, size := b.kept(&spec)
+	keep, size := b.kept(wishes(&spec))
 	r.longest, r.largest = min(takeLength, max(keep/takesKept, sfu.LeastKept/2)), size/takesKept
 	return r.take(g)
 }

@@ -2,6 +2,7 @@ package hlsbridge
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -75,10 +76,12 @@ func exists(dir string) bool {
 	return err == nil
 }
 
-// kept is how long, and how much of, a stream's recording is kept.
-func (b *Bridge) kept(spec *sfu.Spec) (age time.Duration, size int64) {
-	return cmp.Or(spec.Keep, b.cfg.KeepFor), cmp.Or(spec.KeepSize, b.cfg.KeepSize)
+// kept is how long, and how much of, a recording is kept that has these wishes.
+func (b *Bridge) kept(wish archive.Kept) (age time.Duration, size int64) {
+	return cmp.Or(wish.Age, b.cfg.KeepFor), cmp.Or(wish.Size, b.cfg.KeepSize)
 }
+
+func wishes(spec *sfu.Spec) archive.Kept { return archive.Kept{Age: spec.Keep, Size: spec.KeepSize} }
 
 // window of a stream's dvr.m3u8.
 func (b *Bridge) window(st *sfu.Stream) time.Duration { return cmp.Or(st.Spec().DVR, b.cfg.DVR) }
@@ -86,14 +89,14 @@ func (b *Bridge) window(st *sfu.Stream) time.Duration { return cmp.Or(st.Spec().
 // pruneEvery is how often old takes are looked for.
 const pruneEvery = time.Minute
 
-// prune removes old recordings until the bridge ends.
+// prune removes old recordings until the bridge ends. It does not hurry: a node that has just begun does not know all its streams yet.
 func (b *Bridge) prune() {
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
 	for {
-		b.pruneAll(time.Now())
 		select {
 		case <-tick.C:
+			b.pruneAll(time.Now())
 		case <-b.ctx.Done():
 			return
 		}
@@ -108,19 +111,36 @@ func (b *Bridge) pruneAll(now time.Time) {
 		if err != nil || !e.IsDir() || b.ctx.Err() != nil {
 			continue
 		}
-		spec := sfu.Spec{}
-		if st, ok := b.cfg.SFU.Stream(name); ok {
-			spec = st.Spec()
-		}
-		age, size := b.kept(&spec)
-		a, err := b.archive(name, false)
-		if err == nil && a != nil {
-			err = a.Prune(now.Add(-age), size)
-		}
-		if err != nil {
+		if err := b.pruneOne(name, now); err != nil {
 			b.cfg.Log.Error("old recordings cannot be removed", "stream", name, "error", err)
 		}
 	}
+}
+
+// pruneOne recording, as its stream wishes: by its spec, or what that last said while nobody has declared the stream. It notes the wish last, because
+// a full disk has no room for that before.
+func (b *Bridge) pruneOne(name id.Stream, now time.Time) error {
+	a, err := b.archive(name, false)
+	if err != nil || a == nil {
+		return err
+	}
+	spec, declared := sfu.Spec{}, false
+	if st, ok := b.cfg.SFU.Stream(name); ok {
+		spec = st.Spec()
+		declared = !spec.Ephemeral
+	}
+	wish := wishes(&spec)
+	if !declared {
+		if wish, err = a.Kept(); err != nil {
+			return err
+		}
+	}
+	age, size := b.kept(wish)
+	err = a.Prune(now.Add(-age), size)
+	if declared {
+		err = errors.Join(err, a.Keep(wish))
+	}
+	return err
 }
 
 // Recording tells how a stream's recording does: "" when it is not to be recorded, "on", or "failed" with the reason.

@@ -91,6 +91,7 @@ type counters struct {
 const (
 	headerFile   = "take.json"
 	countersFile = "last.json"
+	keptFile     = "keep.json"
 )
 
 // File is what a take is written to.
@@ -356,6 +357,42 @@ func (a *Archive) Prune(before time.Time, bytes int64) error {
 			return fmt.Errorf("remove old take: %w", err)
 		}
 	}
+}
+
+// Kept is for how long, and how much of, a recording is to be kept. Zero is no wish.
+type Kept struct {
+	Age  time.Duration `json:"age,omitempty"`
+	Size int64         `json:"size,omitempty"`
+}
+
+// Kept is what Keep was last told; zero if that is nothing.
+func (a *Archive) Kept() (k Kept, err error) {
+	data, err := os.ReadFile(filepath.Join(a.dir, keptFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Kept{}, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &k)
+	}
+	if err != nil {
+		return Kept{}, fmt.Errorf("how long a recording is kept: %w", err)
+	}
+	return k, nil
+}
+
+// Keep notes what is wished, beside the takes: a recording outlives the process, and what is known of its stream.
+func (a *Archive) Keep(k Kept) error {
+	if noted, err := a.Kept(); err == nil && noted == k {
+		return nil
+	}
+	data, err := json.Marshal(k)
+	if err == nil {
+		err = replace(filepath.Join(a.dir, keptFile), data)
+	}
+	if err != nil {
+		return fmt.Errorf("note how long a recording is kept: %w", err)
+	}
+	return nil
 }
 
 // replace a file at once: after a crash it is the old one or the new.
