@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -130,6 +131,36 @@ func TestRecordingGoesOnWhenThereIsRoom(t *testing.T) {
 	src.films("the recording never went on", func() bool { state, _ := s.bridge.Recording(s.stream); return state == "on" })
 	require.True(t, alerts.has("recording goes on"))
 	require.True(t, s.metric(`watershed_recordings{state="on"} 1`))
+}
+
+// What is too old makes room on a disk that is full to the last byte, the newest take too, and the numbers go on.
+func TestFullDiskIsPruned(t *testing.T) {
+	dir := smallDisk(t, 1<<20)
+	_, b := nodeless(dir)
+	for range 3 {
+		shelve(t, b, 20*day)
+	}
+	f, err := os.Create(filepath.Join(dir, "ballast"))
+	require.NoError(t, err)
+	for err == nil {
+		_, err = f.Write(make([]byte, 512))
+	}
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.NoError(t, f.Close())
+
+	require.NoError(t, b.pruneOne("cam", time.Now()))
+	require.Zero(t, shelved(t, b))
+	left, err := os.ReadDir(filepath.Join(dir, "cam"))
+	require.NoError(t, err)
+	require.Len(t, left, 1, "the numbers")
+	_, b = nodeless(dir)
+	shelve(t, b, 0)
+	a, err := b.archive("cam", false)
+	require.NoError(t, err)
+	spans, err := a.Between(time.Unix(0, 0), time.Now())
+	require.NoError(t, err)
+	require.EqualValues(t, 4, spans[0].Number)
+	require.EqualValues(t, 3, spans[0].First)
 }
 
 // A folder that cannot be written to is told in words, once, and spares the live stream.

@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -334,29 +335,69 @@ func (a *Archive) Size() int64 {
 func (a *Archive) Damaged() []error { return a.damaged }
 
 // Prune removes the oldest takes: those that ended before a moment, and as many as it needs to be at most so many bytes (0: any). The one that is
-// written stays.
+// written stays. So does one that cannot be removed, until the next call.
 func (a *Archive) Prune(before time.Time, bytes int64) error {
-	for {
-		a.mu.Lock()
-		if len(a.takes) == 0 || a.takes[0].writing || !a.takes[0].end.Before(before) && (bytes == 0 || a.size <= bytes) {
-			a.mu.Unlock()
-			return nil
-		}
-		t, last := a.takes[0], a.last
-		a.takes = slices.Clone(a.takes[1:])
-		a.size -= t.bytes
-		a.mu.Unlock()
-		data, err := json.Marshal(last)
-		if err == nil {
-			err = replace(filepath.Join(a.dir, countersFile), data)
-		}
-		if err != nil {
-			return fmt.Errorf("remove old take: %w", err)
-		}
-		if err := os.RemoveAll(t.dir); err != nil {
-			return fmt.Errorf("remove old take: %w", err)
+	var failed []*take
+	var first error
+	for t := a.takeOldest(before, bytes); t != nil; t = a.takeOldest(before, bytes) {
+		if err := a.remove(t); err != nil {
+			failed, first = append(failed, t), cmp.Or(first, fmt.Errorf("remove old take: %w", err))
 		}
 	}
+	a.putBack(failed)
+	return first
+}
+
+// takeOldest takes the oldest take off the list if it is to go.
+func (a *Archive) takeOldest(before time.Time, bytes int64) *take {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.takes) == 0 || a.takes[0].writing || !a.takes[0].end.Before(before) && (bytes == 0 || a.size <= bytes) {
+		return nil
+	}
+	t := a.takes[0]
+	a.takes, a.size = slices.Clone(a.takes[1:]), a.size-t.bytes
+	return t
+}
+
+// putBack takes that are older than all that are listed.
+func (a *Archive) putBack(takes []*take) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.takes = slices.Concat(takes, a.takes)
+	for _, t := range takes {
+		a.size += t.bytes
+	}
+}
+
+// remove a take's folder. The numbers that it used are known by a newer take's header, and noted where there is none; a disk that is too full for that
+// note gets room by what the note is for.
+func (a *Archive) remove(t *take) error {
+	a.mu.Lock()
+	last := a.last
+	known := slices.ContainsFunc(a.takes, func(x *take) bool { return x.Number > t.Number && x.count > 0 })
+	a.mu.Unlock()
+	if !known {
+		err := a.note(last)
+		if errors.Is(err, syscall.ENOSPC) {
+			for i := range t.Tracks {
+				os.Remove(t.file(t.Tracks[i].ID, ".mp4"))
+			}
+			err = a.note(last)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(t.dir)
+}
+
+func (a *Archive) note(c counters) error {
+	data, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return replace(filepath.Join(a.dir, countersFile), data)
 }
 
 // Kept is for how long, and how much of, a recording is to be kept. Zero is no wish.

@@ -185,6 +185,31 @@ func TestOldTakesGoAndNumbersStay(t *testing.T) {
 	require.NoError(t, w.Close())
 }
 
+// A take that cannot be removed stays listed and counted, and is removed when it can be.
+func TestTakesThatCannotBeRemovedStay(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, dir)
+	for take := range 3 {
+		film(t, a, dawn.Add(time.Duration(take)*time.Hour), 3, 0)
+	}
+	size := a.Size()
+	in := filepath.Join(dir, countersFile+".new", "way") // of the note that the newest take needs
+	require.NoError(t, os.MkdirAll(in, 0o700))
+	require.ErrorIs(t, a.Prune(dawn.Add(24*time.Hour), 0), syscall.EISDIR)
+	require.Len(t, all(t, a), 1, "the others need none")
+	require.Equal(t, size/3, a.Size())
+	require.DirExists(t, filepath.Join(dir, "3"))
+	film(t, a, dawn.Add(9*time.Hour), 1, 0)
+	require.NoError(t, a.Prune(dawn.Add(8*time.Hour), 0), "nor does this one, now that there is a newer")
+	require.NoDirExists(t, filepath.Join(dir, "3"))
+	require.EqualValues(t, 9, all(t, open(t, dir))[0].First)
+
+	require.NoError(t, os.RemoveAll(filepath.Dir(in)))
+	require.NoError(t, a.Prune(dawn.Add(24*time.Hour), 0))
+	require.Zero(t, a.Size())
+	require.Equal(t, counters{Number: 4, Next: 10}, open(t, dir).last)
+}
+
 func TestTakesWithNothingInThemLeaveNothing(t *testing.T) {
 	dir := t.TempDir()
 	a := open(t, dir)
