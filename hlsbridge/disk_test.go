@@ -138,7 +138,7 @@ func TestFullDiskIsPruned(t *testing.T) {
 	dir := smallDisk(t, 1<<20)
 	_, b := nodeless(dir)
 	for range 3 {
-		shelve(t, b, 20*day)
+		shelve(t, b, 20*day, 1, 2, "v0")
 	}
 	f, err := os.Create(filepath.Join(dir, "ballast"))
 	require.NoError(t, err)
@@ -154,7 +154,7 @@ func TestFullDiskIsPruned(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, left, 1, "the numbers")
 	_, b = nodeless(dir)
-	shelve(t, b, 0)
+	shelve(t, b, 0, 1, 2, "v0")
 	a, err := b.archive("cam", false)
 	require.NoError(t, err)
 	spans, err := a.Between(time.Unix(0, 0), time.Now())

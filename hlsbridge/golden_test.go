@@ -71,7 +71,8 @@ func TestGoldenPlaylists(t *testing.T) {
 		require.Len(t, spans, 2)
 		golden(t, "dvr.m3u8", string(recordedIndex(&spans[1], "dvr", "")))
 		for name, how := range map[string]struct{ ended, delta bool }{"dvr-v0.m3u8": {}, "dvr-v0-delta.m3u8": {delta: true}, "vod-v0.m3u8": {ended: true}, "vod-v0-delta.m3u8": {true, true}} {
-			text, ok := recordedList(spans, "v0", how.ended, how.delta)
+			l := &recordedList{spans: spans, track: "v0", target: 4, vod: how.ended}
+			text, ok := l.render(how.delta)
 			require.True(t, ok)
 			golden(t, strings.Replace(name, "vod-v0-delta", "vod-v0", 1), string(text))
 		}

@@ -14,15 +14,25 @@ import (
 	"watershed/sfu/media"
 )
 
-// shelve puts a take of a second on a stream's shelf.
-func shelve(t *testing.T, b *Bridge, ago time.Duration) {
+// shelve puts a take of a second's segments on a stream's shelf.
+func shelve(t *testing.T, b *Bridge, ago time.Duration, segments, target int, tracks ...string) {
 	t.Helper()
 	a, err := b.archive("cam", true)
 	require.NoError(t, err)
-	w, err := a.Begin(archive.Header{Started: time.Now().Add(-ago), Target: 2, Tracks: []archive.Track{{ID: "v0", Rate: 1000, Init: []byte("init")}}})
+	h := archive.Header{Started: time.Now().Add(-ago), Target: target}
+	for _, id := range tracks {
+		h.Tracks = append(h.Tracks, archive.Track{ID: id, Audio: id == "a0", Rate: 1000, Init: []byte("init")})
+	}
+	w, err := a.Begin(h)
 	require.NoError(t, err)
-	c := cmaf.Chunk{Codec: media.H264, Samples: []cmaf.Sample{{Units: [][]byte{{0x65, 1}}, Duration: 1000, Sync: true}}}
-	require.NoError(t, w.Chunk(0, c.Append(nil)))
+	for i := range segments {
+		at := time.Duration(i) * time.Second
+		c := cmaf.Chunk{Codec: media.H264, DecodeTime: uint64(at.Milliseconds()), Samples: []cmaf.Sample{{Units: [][]byte{{0x65, 1}}, Duration: 1000, Sync: true}}}
+		for k := range tracks {
+			require.NoError(t, w.Chunk(k, c.Append(nil)))
+			require.NoError(t, w.Segment(k, h.Started.Add(at), time.Second))
+		}
+	}
 	require.NoError(t, w.Close())
 }
 
@@ -49,8 +59,8 @@ func TestUndeclaredStreamsKeepWhatTheyAskedFor(t *testing.T) {
 	dir := t.TempDir()
 	s, b := nodeless(dir)
 	s.Declare("cam", sfu.Spec{Keep: 30 * day})
-	shelve(t, b, 31*day)
-	shelve(t, b, 20*day)
+	shelve(t, b, 31*day, 1, 2, "v0")
+	shelve(t, b, 20*day, 1, 2, "v0")
 	b.pruneAll(time.Now())
 	require.Equal(t, 1, shelved(t, b))
 	s.Remove("cam")
@@ -72,7 +82,7 @@ func TestUndeclaredStreamsKeepWhatTheyAskedFor(t *testing.T) {
 func TestNodeDoesNotPruneAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, b := nodeless(t.TempDir())
-		shelve(t, b, 20*day)
+		shelve(t, b, 20*day, 1, 2, "v0")
 		b.tasks.Go(b.prune)
 		time.Sleep(pruneEvery - 1)
 		synctest.Wait()

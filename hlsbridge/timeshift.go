@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -76,14 +77,24 @@ func (b *Bridge) serveSpans(w http.ResponseWriter, r *http.Request, st *sfu.Stre
 	case track == "":
 		b.writeText(w, r, recordedIndex(&spans[len(spans)-1], kind, query))
 	default:
+		l := &recordedList{spans: spans, track: track, target: targetOf(spans), vod: kind == "vod"}
 		d, _ := parseDirectives(r.URL.RawQuery) // of which only a delta is offered here
-		text, ok := recordedList(spans, track, kind == "vod", d.skip)
+		text, ok := l.render(d.skip)
 		if !ok {
 			notFound(w, "the recording has no such track")
 			return
 		}
 		b.writeText(w, r, text)
 	}
+}
+
+// targetOf takes: what the longest segment of any needs.
+func targetOf(spans []archive.Span) int {
+	target := 1
+	for i := range spans {
+		target = max(target, spans[i].Target)
+	}
+	return target
 }
 
 // rangeOf a request, and the query that names it in the addresses of media playlists.
@@ -187,57 +198,94 @@ func recordedIndex(s *archive.Span, kind, query string) []byte {
 type listedPiece struct {
 	*archive.Segment
 	take  uint64
-	begin bool // of its take: a discontinuity, but for the first in the playlist
+	init  bool   // the take has the track, and so an initialisation segment of it
+	begin bool   // of its take
+	cuts  uint64 // discontinuities before it: takes that have begun since the piece before
 }
 
-// piecesOf a track in the order of time.
-func piecesOf(spans []archive.Span, track string) (all []listedPiece) {
-	for _, s := range spans {
-		for i, t := range s.Tracks {
-			if t.ID != track {
-				continue
+// recordedList is a track's media playlist of takes. Every take begins after a discontinuity.
+type recordedList struct {
+	spans  []archive.Span
+	track  string
+	target int  // EXT-X-TARGETDURATION
+	vod    bool // all of a range
+}
+
+// pieces in the order of time; false if no take has the track. All tracks of a recording have equally many, because players match them by their numbers:
+// what a take has not is a gap, and so is what a damaged take has had.
+func (l *recordedList) pieces() (all []listedPiece, ok bool) {
+	for i := range l.spans {
+		s := &l.spans[i]
+		number := s.Number
+		if i > 0 {
+			all = append(all, l.lost(&l.spans[i-1], s)...)
+			number = all[len(all)-1].take
+		}
+		k := slices.IndexFunc(s.Tracks, func(t archive.Track) bool { return t.ID == l.track })
+		ok = ok || k >= 0
+		for n := range s.Segments[0] {
+			p := listedPiece{take: s.Number, init: k >= 0, begin: n == 0, cuts: s.Number - number}
+			if p.init {
+				p.Segment = &s.Segments[k][n]
+			} else {
+				p.Segment = gapLike(&s.Segments[0][n])
 			}
-			for n := range s.Segments[i] {
-				all = append(all, listedPiece{&s.Segments[i][n], s.Number, n == 0})
-			}
+			all, number = append(all, p), s.Number
 		}
 	}
-	return all
+	return all, ok
 }
 
-// recordedList is a track's media playlist. Every take begins after a discontinuity. One that goes on offers deltas (section 6.2.5.1), which leave out
-// all but the last six target durations: two hours are half a megabyte, again and again.
-func recordedList(spans []archive.Span, track string, ended, delta bool) ([]byte, bool) {
-	all := piecesOf(spans, track)
-	if len(all) == 0 {
+func gapLike(s *archive.Segment) *archive.Segment {
+	return &archive.Segment{Start: s.Start, Duration: s.Duration}
+}
+
+// lost are the numbers between two takes that no take has, as gaps over the time between them. No camera makes a segment in less than a second.
+func (l *recordedList) lost(before, after *archive.Span) (gaps []listedPiece) {
+	lead := before.Segments[0]
+	from, to := lead[len(lead)-1].End(), after.Segments[0][0].Start
+	n := after.First + uint64(after.From) - before.First - uint64(before.From) - uint64(len(lead))
+	if n == 0 || n > uint64(max(0, to.Sub(from)/time.Second)) {
+		return nil
+	}
+	d := min(to.Sub(from)/time.Duration(n), time.Duration(l.target)*time.Second)
+	take := min(before.Number+1, after.Number-1)
+	for i := range n {
+		s := &archive.Segment{Start: from.Add(time.Duration(i) * d), Duration: d}
+		gaps = append(gaps, listedPiece{Segment: s, take: take})
+	}
+	gaps[0].cuts = take - before.Number
+	return gaps
+}
+
+// render the playlist; false if there is nothing to list. One that goes on offers deltas (section 6.2.5.1), which leave out all but the last six target
+// durations: two hours are half a megabyte, again and again.
+func (l *recordedList) render(delta bool) ([]byte, bool) {
+	all, ok := l.pieces()
+	if !ok {
 		return nil, false
 	}
-	target := 1
-	for _, s := range spans {
-		target = max(target, s.Target)
+	first, skipped, version := &l.spans[0], 0, 6
+	if delta && !l.vod {
+		skipped = skippable(all, 6*time.Duration(l.target)*time.Second)
 	}
-	first, skipped := spans[0], 0
-	if delta && !ended {
-		skipped = skippable(all, 6*time.Duration(target)*time.Second)
-	}
-	version := 6
 	if skipped > 0 {
 		version = 9
 	}
-	b := fmt.Appendf(nil, "#EXTM3U\n#EXT-X-VERSION:%d\n#EXT-X-TARGETDURATION:%d\n", version, target)
-	if ended {
+	b := fmt.Appendf(nil, "#EXTM3U\n#EXT-X-VERSION:%d\n#EXT-X-TARGETDURATION:%d\n", version, l.target)
+	if l.vod {
 		b = append(b, "#EXT-X-PLAYLIST-TYPE:VOD\n"...)
 	} else {
-		b = fmt.Appendf(b, "#EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL=%d.0\n", 6*target)
+		b = fmt.Appendf(b, "#EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL=%d.0\n", 6*l.target)
 	}
 	b = fmt.Appendf(b, "#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", first.First+uint64(first.From), first.Number)
 	if skipped > 0 {
 		b = fmt.Appendf(b, "#EXT-X-SKIP:SKIPPED-SEGMENTS=%d\n", skipped)
 	}
 	for n, p := range all[skipped:] {
-		b = appendRecorded(b, p, track, n+skipped > 0)
+		b = appendRecorded(b, p, l.track, n+skipped > 0)
 	}
-	if ended {
+	if l.vod {
 		b = append(b, "#EXT-X-ENDLIST\n"...)
 	}
 	return b, true
@@ -256,10 +304,10 @@ func skippable(all []listedPiece, until time.Duration) int {
 }
 
 func appendRecorded(b []byte, p listedPiece, track string, follows bool) []byte {
-	if p.begin && follows {
+	for range p.cuts {
 		b = append(b, "#EXT-X-DISCONTINUITY\n"...)
 	}
-	if p.begin || !follows {
+	if p.init && (p.begin || !follows) {
 		b = fmt.Appendf(b, "#EXT-X-MAP:URI=\"rec/%d/%s/init.mp4\"\n", p.take, track)
 	}
 	if b = appendTime(b, p.Start.UnixNano()); p.Size == 0 {
