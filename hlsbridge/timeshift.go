@@ -23,9 +23,14 @@ import (
 //	dvr.json                        what of these hours there is, for a player's time line
 //	vod.m3u8?from=TIME&to=TIME      a range, ended; times are RFC 3339 or Unix seconds
 //	clip.mp4?from=TIME&to=TIME      the same as one file
-//	dvr-v0.m3u8, vod-v0.m3u8?...    their media playlists
+//	dvr-v0.m3u8?target=4, vod-v0.m3u8?...   their media playlists
 //	rec/{take}/v0/init.mp4          an initialisation segment
 //	rec/{take}/v0/{offset}-{size}.m4s   a segment: a piece of a file on disk
+
+// A list's target duration may never change (RFC 8216bis section 6.2.1), but a camera may be set to a longer GOP in the middle of its recording. So the
+// target is in the address of a dvr list: dvr.m3u8 names what its takes need now, and a list ends before the first take that needs more, which
+// is rare; who then asks for dvr.m3u8 again is told the new one. The longest target for all would need nothing of this, but players stay three targets
+// behind the end and reload once in a target: half a minute instead of six seconds for most cameras.
 
 // longestRange of a request: a playlist of a day at two-second segments is 5 MB.
 const longestRange = 24 * time.Hour
@@ -75,17 +80,32 @@ func (b *Bridge) serveSpans(w http.ResponseWriter, r *http.Request, st *sfu.Stre
 	case clip:
 		b.serveClip(w, r, st, a, spans)
 	case track == "":
-		b.writeText(w, r, recordedIndex(&spans[len(spans)-1], kind, query))
+		if kind == "dvr" {
+			query = strings.TrimSuffix(fmt.Sprintf("target=%d&%s", targetOf(spans), query), "&")
+		}
+		b.writeText(w, r, recordedIndex(&spans[len(spans)-1], kind, "?"+query))
 	default:
 		l := &recordedList{spans: spans, track: track, target: targetOf(spans), vod: kind == "vod"}
+		if !l.vod {
+			l.within(askedTarget(r.URL.Query()))
+		}
 		d, _ := parseDirectives(r.URL.RawQuery) // of which only a delta is offered here
 		text, ok := l.render(d.skip)
 		if !ok {
-			notFound(w, "the recording has no such track")
+			notFound(w, "the recording has no such track, or longer segments now: dvr.m3u8 tells")
 			return
 		}
 		b.writeText(w, r, text)
 	}
+}
+
+// askedTarget is the target in a dvr list's address; without one, any take fits.
+func askedTarget(q url.Values) int {
+	n, err := strconv.Atoi(q.Get("target"))
+	if err != nil || n < 1 || n > longestTarget {
+		return longestTarget
+	}
+	return n
 }
 
 // targetOf takes: what the longest segment of any needs.
@@ -102,7 +122,7 @@ func (b *Bridge) rangeOf(r *http.Request, st *sfu.Stream, kind string) (from, to
 	now, q := time.Now(), r.URL.Query()
 	if kind != "dvr" {
 		from, to, err = timeRange(q, now)
-		return from, to, fmt.Sprintf("?from=%s&to=%s", from.UTC().Format(time.RFC3339Nano), to.UTC().Format(time.RFC3339Nano)), err
+		return from, to, fmt.Sprintf("from=%s&to=%s", from.UTC().Format(time.RFC3339Nano), to.UTC().Format(time.RFC3339Nano)), err
 	}
 	from, to = now.Add(-b.window(st)), now.Add(time.Hour) // a stream's clock may be ahead of this one
 	if q.Get("from") == "" {
@@ -115,7 +135,7 @@ func (b *Bridge) rangeOf(r *http.Request, st *sfu.Stream, kind string) (from, to
 	if at.After(from) {
 		from = at
 	}
-	return from, to, "?from=" + strconv.FormatInt(at.Unix(), 10), nil
+	return from, to, "from=" + strconv.FormatInt(at.Unix(), 10), nil
 }
 
 func timeRange(q url.Values, now time.Time) (from, to time.Time, err error) {
@@ -209,6 +229,15 @@ type recordedList struct {
 	track  string
 	target int  // EXT-X-TARGETDURATION
 	vod    bool // all of a range
+	ended  bool // nothing comes after it
+}
+
+// within ends the list before the first take that needs a longer target, and has it say that one.
+func (l *recordedList) within(target int) {
+	l.target = target
+	if i := slices.IndexFunc(l.spans, func(s archive.Span) bool { return s.Target > target }); i >= 0 {
+		l.spans, l.ended = l.spans[:i], true
+	}
 }
 
 // pieces in the order of time; false if no take has the track. All tracks of a recording have equally many, because players match them by their numbers:
@@ -285,7 +314,7 @@ func (l *recordedList) render(delta bool) ([]byte, bool) {
 	for n, p := range all[skipped:] {
 		b = appendRecorded(b, p, l.track, n+skipped > 0)
 	}
-	if l.vod {
+	if l.vod || l.ended {
 		b = append(b, "#EXT-X-ENDLIST\n"...)
 	}
 	return b, true

@@ -84,3 +84,40 @@ func TestSegmentsKeepTheirNumbers(t *testing.T) {
 		require.Equal(t, pictures, sound, "sound and pictures are matched by these")
 	}
 }
+
+// A list never changes its target. One whose recording goes on with longer segments ends, and another begins.
+func TestTargetOfListStays(t *testing.T) {
+	s, b := nodeless(t.TempDir())
+	s.Declare("cam", sfu.Spec{Public: true})
+	shelve(t, b, 60*time.Second, 2, 2, "v0")
+	shelve(t, b, 50*time.Second, 2, 1, "v0")
+	_, index := get(t, b, "dvr.m3u8")
+	require.Contains(t, index, "\ndvr-v0.m3u8?target=2\n")
+	_, list := get(t, b, "dvr-v0.m3u8?target=2")
+	require.Contains(t, list, "#EXT-X-TARGETDURATION:2\n")
+	require.NotContains(t, list, "#EXT-X-ENDLIST")
+
+	shelve(t, b, 40*time.Second, 2, 4, "v0")
+	shelve(t, b, 30*time.Second, 2, 1, "v0")
+	_, list = get(t, b, "dvr-v0.m3u8?target=2")
+	require.Contains(t, list, "#EXT-X-TARGETDURATION:2\n")
+	require.Len(t, lines(list, "#EXTINF:"), 4)
+	require.Contains(t, list, "#EXT-X-ENDLIST")
+	_, index = get(t, b, "dvr.m3u8")
+	require.Contains(t, index, "\ndvr-v0.m3u8?target=4\n")
+	_, list = get(t, b, "dvr-v0.m3u8?target=4")
+	require.Contains(t, list, "#EXT-X-TARGETDURATION:4\n")
+	require.Len(t, lines(list, "#EXTINF:"), 8)
+
+	from := time.Now().Add(-35 * time.Second).Unix() // the long segments are out of the window
+	_, index = get(t, b, fmt.Sprintf("dvr.m3u8?from=%d", from))
+	require.Contains(t, index, fmt.Sprintf("\ndvr-v0.m3u8?target=1&from=%d\n", from))
+	for _, asked := range []string{"target=4&", "", "target=0&", "target=x&", "target=99&"} {
+		_, list = get(t, b, fmt.Sprintf("dvr-v0.m3u8?%sfrom=%d", asked, from))
+		want := map[bool]int{true: 4, false: longestTarget}[asked == "target=4&"]
+		require.Contains(t, list, fmt.Sprintf("#EXT-X-TARGETDURATION:%d\n", want), asked)
+		require.NotContains(t, list, "#EXT-X-ENDLIST")
+	}
+	status, _ := get(t, b, fmt.Sprintf("dvr-v0.m3u8?target=2&from=%d", time.Now().Add(-45*time.Second).Unix()))
+	require.Equal(t, http.StatusNotFound, status)
+}
