@@ -173,6 +173,7 @@ func (b *Bridge) keep(p *packager) {
 		b.tasks.Go(func() { b.record(ctx, p) })
 	}
 	p.run(ctx)
+	cancel() // the recorder ends in its own time: its disk may hang, and the stream goes on
 	p.waits.close()
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -198,24 +198,32 @@ func (f sluggish) WriteAt(b []byte, at int64) (int, error) {
 	return f.File.WriteAt(b, at)
 }
 
+// gate is a disk that does nothing while hangs is held.
+type gate struct {
+	hangs   sync.RWMutex
+	waiting atomic.Int64 // writes
+}
+
+func (g *gate) wait() {
+	g.waiting.Add(1)
+	g.hangs.RLock()
+	g.hangs.RUnlock() //nolint:staticcheck // it is a gate
+	g.waiting.Add(-1)
+}
+
+func (g *gate) create(path string) (archive.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	return sluggish{f, g.wait}, err
+}
+
 // A disk that hangs in the middle of a write stops the recording, and nothing else: the live stream goes on, other recordings are there. What is
 // missing is said when the disk is back.
 func TestSlowDiskSparesEverybody(t *testing.T) {
 	var alerts journal
-	var hangs sync.RWMutex // held: writes wait
-	var waiting atomic.Int64
-	wait := func() {
-		waiting.Add(1)
-		hangs.RLock()
-		hangs.RUnlock() //nolint:staticcheck // it is a gate
-		waiting.Add(-1)
-	}
+	var disk gate
 	s := newStudio(t, func(c *Config) {
 		c.Recordings, c.Log, c.again = t.TempDir(), slog.New(slog.NewTextHandler(&alerts, nil)), 10*time.Millisecond
-		c.create = func(path string) (archive.File, error) {
-			f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-			return sluggish{f, wait}, err
-		}
+		c.create = disk.create
 	})
 	s.sfu.Declare("cam", sfu.Spec{Public: true, Record: true})
 	src, _ := began(t, s, true)
@@ -224,8 +232,8 @@ func TestSlowDiskSparesEverybody(t *testing.T) {
 		require.NoError(t, err)
 		return a != nil && a.Size() > 0
 	})
-	hangs.Lock()
-	src.films("no write hangs", func() bool { return waiting.Load() > 0 })
+	disk.hangs.Lock()
+	src.films("no write hangs", func() bool { return disk.waiting.Load() > 0 })
 	epoch := s.bridge.packager(s.stream).gen.Load()
 	first := epoch.views[0].lastMSN
 	for range 20 { // longer than what generations keep
@@ -238,7 +246,42 @@ func TestSlowDiskSparesEverybody(t *testing.T) {
 	g := s.bridge.packager(s.stream).gen.Load()
 	require.Greater(t, g.views[0].lastMSN, first+15)
 	require.Less(t, len(g.views[0].segments), 40, "nothing is kept for the disk's sake")
-	hangs.Unlock()
+	disk.hangs.Unlock()
 	src.films("the hole was not told", func() bool { return alerts.has("slower than the stream") })
 	src.films("the recording never went on", func() bool { state, _ := s.bridge.Recording(s.stream); return state == "on" })
+}
+
+// takes of the stream's recording.
+func (s *studio) takes() []archive.Span {
+	s.t.Helper()
+	a, err := s.bridge.archive("cam", false)
+	require.NoError(s.t, err)
+	if a == nil {
+		return nil
+	}
+	spans, err := a.Between(time.Unix(0, 0), time.Now().Add(time.Hour))
+	require.NoError(s.t, err)
+	return spans
+}
+
+// A stream that is deleted and made again while its recorder hangs is live at once. It is recorded by one recorder at a time: numbers follow each other.
+func TestRecordersTakeTurns(t *testing.T) {
+	var disk gate
+	s := newStudio(t, func(c *Config) {
+		c.Recordings, c.create, c.again, c.look, c.linger = t.TempDir(), disk.create, 10*time.Millisecond, 10*time.Millisecond, time.Minute
+	})
+	s.sfu.Declare("cam", sfu.Spec{Public: true, Record: true})
+	src, _ := began(t, s, true)
+	src.films("nothing was recorded", func() bool { return len(s.takes()) > 0 })
+	disk.hangs.Lock()
+	src.films("no write hangs", func() bool { return disk.waiting.Load() > 0 })
+	s.sfu.Remove("cam")
+	s.stream = s.sfu.Declare("cam", sfu.Spec{Public: true, Record: true})
+	src, _ = began(t, s, true)
+	src.send(100)
+	require.EqualValues(t, 1, disk.waiting.Load(), "the first recorder's write")
+	disk.hangs.Unlock()
+	src.films("the second recorder never began", func() bool { return len(s.takes()) > 1 })
+	takes := s.takes()
+	require.Equal(t, takes[0].First+uint64(len(takes[0].Segments[0])), takes[1].First)
 }

@@ -50,7 +50,8 @@ const (
 
 var errBehind = errors.New("the disk is slower than the stream: what was not written in time is missing")
 
-// record follows a packager while its stream is to be recorded, until ctx ends.
+// record follows a packager while its stream is to be recorded, until ctx ends. The packager does not wait for it, nor does the next one of the same name: its
+// recorder does.
 func (b *Bridge) record(ctx context.Context, p *packager) {
 	select {
 	case <-p.ready:
@@ -58,6 +59,12 @@ func (b *Bridge) record(ctx context.Context, p *packager) {
 		return
 	}
 	r := &recorder{log: p.log, shelf: b.shelf(p.stream.Name)}
+	select {
+	case r.shelf.turn <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	defer func() { <-r.shelf.turn }()
 	defer r.close()
 	for ctx.Err() == nil {
 		g := p.gen.Load()

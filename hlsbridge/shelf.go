@@ -21,6 +21,7 @@ import (
 // shelf is where a stream's recording is, and how it does. A disk that hangs holds up those who want this recording, and nobody else.
 type shelf struct {
 	dir      string
+	turn     chan struct{} // holds something while a recorder writes: one waits until another has closed its take
 	failures atomic.Uint64
 	failure  atomic.Pointer[failure] // nil: none, or it is over
 
@@ -40,7 +41,7 @@ func (b *Bridge) shelf(name id.Stream) *shelf {
 	defer b.mu.Unlock()
 	s := b.shelves[name]
 	if s == nil {
-		s = &shelf{dir: filepath.Join(b.cfg.Recordings, string(name))}
+		s = &shelf{dir: filepath.Join(b.cfg.Recordings, string(name)), turn: make(chan struct{}, 1)}
 		b.shelves[name] = s
 	}
 	return s

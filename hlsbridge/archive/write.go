@@ -158,7 +158,9 @@ func (w *Writer) Close() error {
 	if empty {
 		a.takes = slices.DeleteFunc(slices.Clone(a.takes), func(x *take) bool { return x == t })
 		a.size -= t.bytes
-		a.last.Number = t.Number - 1
+		if a.last.Number == t.Number {
+			a.last.Number--
+		}
 	}
 	a.evictLocked()
 	a.mu.Unlock()
