@@ -112,6 +112,7 @@ func (b *Bridge) recordOnce(r *recorder, st *sfu.Stream, g *generation) (err err
 	spec := st.Spec()
 	if r.wanted = spec.Record; !r.wanted {
 		r.close()
+		r.epoch, r.next = g.epoch, g.views[0].lastMSN+1 // what comes before it is wanted again was not wanted, or is there
 		return nil
 	}
 	if r.archive == nil {

@@ -2,6 +2,7 @@ package hlsbridge
 
 import (
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"watershed/hlsbridge/archive"
 	"watershed/hlsbridge/cmaf"
 	"watershed/sfu"
+	"watershed/sfu/media"
 )
 
 // recorded is a studio whose stream was recorded for three GOPs and some parts.
@@ -123,4 +125,40 @@ func headerOf(t *testing.T, dir string) archive.Header {
 func copyTake(t *testing.T, from, to string) {
 	t.Helper()
 	require.NoError(t, os.CopyFS(to, os.DirFS(from)))
+}
+
+// Recording that is switched on begins with the next segment, and records nothing twice.
+func TestRecordingBeginsWhenItIsSwitchedOn(t *testing.T) {
+	s, b := nodeless(t.TempDir())
+	var err error
+	var since []int64 // the newest segment before each switch
+	before := int64(0)
+	r := &recorder{shelf: b.shelf("cam"), log: slog.New(slog.DiscardHandler)}
+	c := &shot{pictures: encode(t, media.H264, 1000, 25, "160x90", "keyint=50:min-keyint=50:bframes=0"), fps: 25, asc: []byte{0x11, 0x90}}
+	c.each = func(g *generation) {
+		newest := g.views[0].segments[len(g.views[0].segments)-1]
+		on := newest.start/(8*time.Second)%2 == 1 // off, on, off, on, off
+		if on && !r.wanted {
+			since = append(since, before)
+		}
+		before = newest.wall
+		err = b.recordOnce(r, s.Declare("cam", sfu.Spec{Record: on}), g)
+		require.NoError(t, err)
+	}
+	c.play(t)
+	r.close()
+	a, err := b.archive("cam", false)
+	require.NoError(t, err)
+	spans, err := a.Between(time.Unix(0, 0), time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.Len(t, since, 2)
+	require.Len(t, spans, 2)
+	end := time.Time{}
+	for i, span := range spans {
+		require.Greater(t, span.Started.UnixNano(), since[i], "what was before it was switched on")
+		for _, x := range span.Segments[0] {
+			require.False(t, x.Start.Before(end.Add(-time.Millisecond)), "twice")
+			end = x.End()
+		}
+	}
 }
