@@ -125,29 +125,43 @@ func Open(dir string, o Options) (*Archive, error) {
 	if err := a.readCounters(); err != nil {
 		return nil, err
 	}
+	var numbers []uint64
 	for _, e := range entries {
-		number, err := strconv.ParseUint(e.Name(), 10, 63)
-		if err != nil || !e.IsDir() {
-			continue
-		}
-		t, err := readTake(filepath.Join(dir, e.Name()))
-		switch {
-		case errors.Is(err, fs.ErrNotExist): // killed before the header was written: nothing is in it
-		case err != nil:
-			a.damaged = append(a.damaged, err)
-			a.last.Number = max(a.last.Number, number)
-		case t.count > 0:
-			a.takes = append(a.takes, t)
-			a.size += t.bytes
+		if number, err := strconv.ParseUint(e.Name(), 10, 63); err == nil && e.IsDir() {
+			numbers = append(numbers, number)
 		}
 	}
-	slices.SortFunc(a.takes, func(x, y *take) int { return cmp.Compare(x.Number, y.Number) })
-	if n := len(a.takes); n > 0 {
-		newest := a.takes[n-1]
-		a.last.Number = max(a.last.Number, newest.Number)
-		a.last.Next = max(a.last.Next, newest.First+uint64(newest.count))
+	slices.Sort(numbers)
+	for _, number := range numbers {
+		a.add(number)
 	}
 	return a, nil
+}
+
+func (a *Archive) folder(number uint64) string {
+	return filepath.Join(a.dir, strconv.FormatUint(number, 10))
+}
+
+// add a take as it was found, the newest so far. Whatever is in its folder, its numbers are not used again; an empty one is nothing.
+func (a *Archive) add(number uint64) {
+	t, err := readTake(a.folder(number), number)
+	count := t.count
+	if err != nil {
+		if len(t.Tracks) == 0 {
+			t.First = a.last.Next
+		}
+		found := false
+		if count, found = t.lose(); !found {
+			return
+		}
+		if !errors.Is(err, errUnbegun) {
+			a.damaged = append(a.damaged, err)
+		}
+	}
+	a.takes = append(a.takes, t)
+	a.size += t.bytes
+	a.last.Number = max(a.last.Number, number)
+	a.last.Next = max(a.last.Next, t.First+uint64(count))
 }
 
 func createFile(path string) (File, error) {
@@ -168,27 +182,65 @@ func (a *Archive) readCounters() error {
 	return nil
 }
 
-func readTake(dir string) (*take, error) {
-	data, err := os.ReadFile(filepath.Join(dir, headerFile))
-	if err != nil {
-		return nil, fmt.Errorf("read take: %w", err)
-	}
+// errUnbegun is of a take without a header: the process was killed before it wrote that, and with it the first chunk.
+var errUnbegun = errors.New("no header")
+
+// readTake returns as much of a take as can be read.
+func readTake(dir string, number uint64) (*take, error) {
 	t := &take{dir: dir}
-	if err := json.Unmarshal(data, &t.Header); err != nil {
-		return nil, fmt.Errorf("read take %s: the header is damaged: %w", dir, err)
+	h, err := readHeader(dir, number)
+	if err != nil {
+		t.Number = number
+		return t, fmt.Errorf("read take %s: %w", dir, err)
 	}
-	if len(t.Tracks) == 0 || slices.ContainsFunc(t.Tracks, func(k Track) bool { return k.Rate <= 0 || !filepath.IsLocal(k.ID) }) {
-		return nil, fmt.Errorf("read take %s: the header is damaged", dir)
-	}
+	t.Header = h
 	for i := range t.Tracks {
 		x, err := t.measure(&t.Tracks[i])
 		if err != nil {
-			return nil, err
+			return t, err
 		}
 		t.extents = append(t.extents, x)
 	}
 	t.summarise()
 	return t, nil
+}
+
+func readHeader(dir string, number uint64) (h Header, err error) {
+	data, err := os.ReadFile(filepath.Join(dir, headerFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return h, errUnbegun
+	case err != nil:
+		return h, err
+	}
+	if err := json.Unmarshal(data, &h); err != nil {
+		return h, fmt.Errorf("the header is damaged: %w", err)
+	}
+	if h.Number != number || len(h.Tracks) == 0 || slices.ContainsFunc(h.Tracks, func(k Track) bool { return k.Rate <= 0 || !filepath.IsLocal(k.ID) }) {
+		return h, errors.New("the header is damaged")
+	}
+	return h, nil
+}
+
+// lose has a take that cannot be read list nothing, and be as large and as old as its files, so that it is removed in its time. It tells how many segments
+// the take seems to have had, and whether there are any files.
+func (t *take) lose() (segments int, found bool) {
+	t.Tracks, t.extents = nil, nil
+	entries, _ := os.ReadDir(t.dir)
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			continue
+		}
+		found, t.bytes = true, t.bytes+info.Size()
+		if info.ModTime().After(t.end) {
+			t.end = info.ModTime()
+		}
+		if filepath.Ext(e.Name()) == ".idx" {
+			segments = max(segments, int(info.Size()/recordSize))
+		}
+	}
+	return segments, found
 }
 
 // summarise what the extents say.
@@ -331,7 +383,7 @@ func (a *Archive) Size() int64 {
 	return a.size
 }
 
-// Damaged are the takes that could not be read when the archive was opened. They stay where they are.
+// Damaged are the takes that could not be read when the archive was opened. They stay where they are until they are too old.
 func (a *Archive) Damaged() []error { return a.damaged }
 
 // Prune removes the oldest takes: those that ended before a moment, and as many as it needs to be at most so many bytes (0: any). The one that is

@@ -132,7 +132,7 @@ func TestEveryWholeChunkIsFoundAgain(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(path, "v0.mp4"), media[:cut], 0o600))
 		require.NoError(t, os.WriteFile(filepath.Join(path, "v0.idx"), index[:records], 0o600))
 		whole, ticks := cmaf.Whole(media[4:cut])
-		found, err := readTake(path)
+		found, err := readTake(path, 1)
 		require.NoError(t, err)
 		x := found.extents[0]
 		require.EqualValues(t, 4+whole, x.bytes)
@@ -224,20 +224,80 @@ func TestTakesWithNothingInThemLeaveNothing(t *testing.T) {
 	require.Len(t, all(t, b), 2)
 }
 
-// One damaged take is left out, and its number is not used again. The others are there.
+// One damaged take is left out, and its numbers are not used again. The others are there. It goes when it is too old.
 func TestDamagedTakeIsLeftOut(t *testing.T) {
-	for name, damage := range map[string]string{"empty": "", "no JSON": "{", "another's": `{"number":1}`, "away": `{"number":1,"tracks":[{"id":"../../x","rate":1}]}`, "no rate": `{"number":1,"tracks":[{"id":"v0"}]}`} {
+	write := func(text string) func(string) error {
+		return func(dir string) error { return os.WriteFile(filepath.Join(dir, headerFile), []byte(text), 0o600) }
+	}
+	lose := func(name string) func(string) error {
+		return func(dir string) error { return os.Remove(filepath.Join(dir, name)) }
+	}
+	for name, damage := range map[string]func(dir string) error{
+		"empty": write(""), "no JSON": write("{"), "another's": write(`{"number":1,"tracks":[{"id":"v0","rate":1}]}`), "no track": write(`{"number":2}`),
+		"away":     write(`{"number":2,"tracks":[{"id":"../../x","rate":1}]}`),
+		"no rate":  write(`{"number":2,"tracks":[{"id":"v0"}]}`),
+		"pictures": lose("v0.mp4"), "sound": lose("a0.mp4"), "index": lose("v0.idx"), "index of sound": lose("a0.idx"), headerFile: lose(headerFile),
+	} {
 		dir := t.TempDir()
 		a := open(t, dir)
 		film(t, a, dawn, 2, 0)
-		film(t, a, dawn.Add(time.Hour), 2, 0)
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "2", headerFile), []byte(damage), 0o600))
+		one := a.Size()
+		film(t, a, dawn.Add(time.Hour), 3, 0)
+		second := filepath.Join(dir, "2")
+		require.NoError(t, damage(second))
+		for _, f := range []string{"v0.mp4", "a0.mp4", "v0.idx", "a0.idx", headerFile} {
+			if err := os.Chtimes(filepath.Join(second, f), dawn, dawn.Add(time.Hour)); err != nil {
+				require.ErrorIs(t, err, os.ErrNotExist, "the one that is lost")
+			}
+		}
+		left := files(t, second)
 		b := open(t, dir)
-		require.Len(t, b.Damaged(), 1, name)
+		if name != headerFile { // a process that is killed may leave such a take
+			require.Len(t, b.Damaged(), 1, name)
+		}
 		require.Len(t, all(t, b), 1)
+		require.Greater(t, b.Size(), one, name)
 		film(t, b, dawn.Add(2*time.Hour), 2, 0)
-		require.EqualValues(t, 3, all(t, b)[1].Number)
+		for _, c := range []*Archive{b, open(t, dir)} {
+			s := all(t, c)
+			require.EqualValues(t, 3, s[1].Number, name)
+			require.EqualValues(t, 5, s[1].First, name)
+		}
+		require.Equal(t, left, files(t, second), name)
+
+		require.NoError(t, b.Prune(dawn.Add(time.Hour), 0))
+		require.DirExists(t, second, "it was written then")
+		require.NoError(t, b.Prune(dawn.Add(time.Hour+1), 0))
+		require.NoDirExists(t, second)
+		require.Len(t, all(t, b), 1)
+		require.Equal(t, one, b.Size(), name)
 	}
+}
+
+// files of a folder, with their sizes.
+func files(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		info, err := e.Info()
+		require.NoError(t, err)
+		all = append(all, fmt.Sprint(e.Name(), info.Size()))
+	}
+	return all
+}
+
+// A take never takes the place of what is in its folder, whoever put it there. The next try has another number.
+func TestTakesReplaceNothing(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, dir)
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "1"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "1", "v0.mp4"), []byte("somebody's"), 0o600))
+	_, err := a.Begin(Header{Started: dawn, Tracks: []Track{{ID: "v0", Rate: rate}}})
+	require.ErrorIs(t, err, os.ErrExist)
+	film(t, a, dawn, 1, 0)
+	require.EqualValues(t, 2, all(t, a)[0].Number)
+	require.Equal(t, []string{"v0.mp410"}, files(t, filepath.Join(dir, "1")))
 }
 
 // quota is a file on a disk that has room for so many bytes.

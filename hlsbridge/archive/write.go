@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"watershed/hlsbridge/cmaf"
@@ -40,7 +40,15 @@ func (a *Archive) Begin(h Header) (*Writer, error) {
 	for i := range h.Tracks {
 		h.Tracks[i].InitSize = int64(len(h.Tracks[i].Init))
 	}
-	t := &take{Header: h, dir: filepath.Join(a.dir, strconv.FormatUint(h.Number, 10)), writing: true, end: h.Started, segments: make([][]Segment, len(h.Tracks))}
+	t := &take{Header: h, dir: a.folder(h.Number), writing: true, end: h.Started, segments: make([][]Segment, len(h.Tracks))}
+	if err := makeFolder(t.dir); err != nil {
+		if errors.Is(err, fs.ErrExist) { // the next try is for the next number
+			a.mu.Lock()
+			a.last.Number = h.Number
+			a.mu.Unlock()
+		}
+		return nil, fmt.Errorf("begin take: %w", err)
+	}
 	w := &Writer{archive: a, take: t}
 	if err := w.open(); err != nil {
 		w.release()
@@ -54,15 +62,21 @@ func (a *Archive) Begin(h Header) (*Writer, error) {
 	return w, nil
 }
 
-// open writes the files' beginnings, the header last: a take without one is nothing.
+// makeFolder of a take, where there is nothing but perhaps an empty folder, which a crash left. What is in one is never removed for another take.
+func makeFolder(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o750); err != nil {
+		return err
+	}
+	err := os.Mkdir(dir, 0o750)
+	if there, e := os.ReadDir(dir); e == nil && len(there) == 0 {
+		return nil
+	}
+	return err
+}
+
+// open writes the files' beginnings, the header last: nothing is in a take without one.
 func (w *Writer) open() error {
 	t := w.take
-	if err := os.RemoveAll(t.dir); err != nil { // one that a crash left without a header or a segment has had this number
-		return err
-	}
-	if err := os.MkdirAll(t.dir, 0o750); err != nil {
-		return err
-	}
 	for i := range t.Tracks {
 		k := &t.Tracks[i]
 		for _, x := range []struct {
