@@ -2,7 +2,10 @@
 //
 // A recording is a row of takes. A take is an uninterrupted piece of at most an hour in a folder of its own: take.json says what is in it, and for each
 // track TRACK.mp4 has the initialisation segment and all chunks in a row, a file that players read as it is, and TRACK.idx
-// one record of 32 bytes for each segment. Chunks are appended as they are made, so a process that is killed loses at most the one it was writing: what
+// one record of 32 bytes for each segment. All tracks have equally many segments, the leading one's; one that a track has nothing of is empty.
+// Beside the takes, last.json has the numbers that go on when they are removed, and keep.json what their stream wishes of that.
+//
+// Chunks are appended as they are made, so a process that is killed loses at most the one it was writing: what
 // stands behind the last record is found again when the archive is opened. A power cut may take what the system had not written yet, of a take
 // that is not closed; what is left is found the same way.
 //
@@ -61,7 +64,7 @@ type take struct {
 	Header
 	dir     string
 	writing bool
-	count   int       // segments that every track has
+	count   int       // segments that every track has; of some tracks they may be empty
 	end     time.Time // of the last of them
 	bytes   int64
 	extents []extent // by track: of one that is not written any longer
@@ -135,6 +138,11 @@ func Open(dir string, o Options) (*Archive, error) {
 	for _, number := range numbers {
 		a.add(number)
 	}
+	for i, t := range a.takes { // what was found behind a take's end has no number if the next one was begun since
+		if i+1 < len(a.takes) && a.takes[i+1].First >= t.First {
+			t.count = int(min(uint64(t.count), a.takes[i+1].First-t.First))
+		}
+	}
 	return a, nil
 }
 
@@ -194,12 +202,21 @@ func readTake(dir string, number uint64) (*take, error) {
 		return t, fmt.Errorf("read take %s: %w", dir, err)
 	}
 	t.Header = h
+	var lead []Segment
 	for i := range t.Tracks {
-		x, err := t.measure(&t.Tracks[i])
+		k := &t.Tracks[i]
+		segments, loose, err := t.measure(k)
 		if err != nil {
 			return t, err
 		}
-		t.extents = append(t.extents, x)
+		records := len(segments)
+		if i == 0 {
+			lead = t.split(segments, loose)
+			segments = lead
+		} else {
+			segments = fit(k, segments, loose, lead)
+		}
+		t.extents = append(t.extents, newExtent(k, segments, records))
 	}
 	t.summarise()
 	return t, nil
@@ -243,15 +260,11 @@ func (t *take) lose() (segments int, found bool) {
 	return segments, found
 }
 
-// summarise what the extents say.
+// summarise what the extents say. The leading track's segments are the take's.
 func (t *take) summarise() {
-	t.count, t.bytes = t.extents[0].count(), 0
-	for i, x := range t.extents {
-		t.count = min(t.count, x.count())
+	t.count, t.end = t.extents[0].count(), t.extents[0].end
+	for _, x := range t.extents {
 		t.bytes += x.bytes
-		if i == 0 {
-			t.end = x.end
-		}
 	}
 }
 
@@ -265,7 +278,7 @@ func (a *Archive) segmentsOf(t *take) ([][]Segment, error) {
 	a.mu.Lock()
 	a.uses++
 	t.used = a.uses
-	found, extents := slices.Clone(t.segments), t.extents
+	found, extents, count := slices.Clone(t.segments), t.extents, t.count
 	a.mu.Unlock()
 	if found != nil {
 		return found, nil
@@ -275,7 +288,7 @@ func (a *Archive) segmentsOf(t *take) ([][]Segment, error) {
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, s)
+		found = append(found, s[:min(count, len(s))])
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

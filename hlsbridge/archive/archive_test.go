@@ -150,6 +150,58 @@ func TestEveryWholeChunkIsFoundAgain(t *testing.T) {
 	}
 }
 
+// Wherever a process is killed: sound has the segments that the pictures have, with all that was whole, cut where they are.
+func TestSoundIsFoundAgain(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, dir)
+	w, err := a.Begin(Header{Started: dawn, Target: 2, Tracks: []Track{{ID: "v0", Rate: rate, Init: []byte("init")}, {ID: "a0", Audio: true, Rate: rate, Init: []byte("in")}}})
+	require.NoError(t, err)
+	chunk := func(track, number int) {
+		require.NoError(t, w.Chunk(track, body(time.Duration(number)*time.Second/2, track == 1 || number%4 == 0)))
+	}
+	segment := func(track, number int) {
+		require.NoError(t, w.Segment(track, dawn.Add(time.Duration(number)*2*time.Second), 2*time.Second))
+	}
+	for number := range 13 {
+		for track := range min(2, number+1) {
+			n := number - track // as a recorder does: pictures first, sound a chunk behind them
+			if n > 0 && n%4 == 0 {
+				segment(track, n/4-1)
+			}
+			chunk(track, n)
+			crashed := t.TempDir()
+			require.NoError(t, os.CopyFS(filepath.Join(crashed, "1"), os.DirFS(filepath.Join(dir, "1"))))
+			for keep := int64(3); keep >= 0; keep-- { // a power cut may take what was written to an index last
+				for _, name := range []string{"v0.idx", "a0.idx"} {
+					index := filepath.Join(crashed, "1", name)
+					if info, err := os.Stat(index); err != nil || info.Size() > keep*recordSize {
+						require.NoError(t, os.Truncate(index, keep*recordSize))
+					}
+				}
+				spans := all(t, open(t, crashed))
+				require.Len(t, spans, 1)
+				for k, segments := range spans[0].Segments {
+					file, err := os.ReadFile(filepath.Join(crashed, "1", spans[0].Tracks[k].ID+".mp4"))
+					require.NoError(t, err)
+					require.Len(t, segments, number/4+1)
+					end := spans[0].Tracks[k].InitSize
+					for i, s := range segments {
+						require.Equal(t, end, s.Offset)
+						require.True(t, s.Start.Equal(dawn.Add(time.Duration(i)*2*time.Second)), "%v of segment %d", s.Start, i)
+						end += s.Size
+					}
+					require.EqualValues(t, len(file), end, "all that was whole")
+				}
+			}
+		}
+	}
+	require.NoError(t, w.Close())
+	written := all(t, a)
+	film(t, a, dawn.Add(time.Hour), 1, 0)
+	require.Equal(t, fmt.Sprint(written[0].Segments), fmt.Sprint(localised(all(t, open(t, dir))[0].Segments)), "a process that ends lists what it leaves")
+	require.EqualValues(t, len(written[0].Segments[0]), all(t, a)[1].First)
+}
+
 func TestOldTakesGoAndNumbersStay(t *testing.T) {
 	dir := t.TempDir()
 	a := open(t, dir)

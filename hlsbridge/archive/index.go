@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
+	"slices"
 	"time"
 
 	"watershed/hlsbridge/cmaf"
@@ -30,39 +32,42 @@ func parseRecord(b []byte) Segment {
 // extent of a track that is not written any longer.
 type extent struct {
 	records int       // of its index that are good
-	tail    []Segment // what the file has behind them: of a segment that was never closed
+	tail    []Segment // that are not in it: pieces of one that was never closed, and empty ones
 	bytes   int64
 	end     time.Time
 }
 
 func (x *extent) count() int { return x.records + len(x.tail) }
 
-// measure finds out how much of a track's files is good.
-func (t *take) measure(k *Track) (x extent, err error) {
+// newExtent of a track's segments, of which so many are in its index.
+func newExtent(k *Track, segments []Segment, records int) extent {
+	x := extent{records: min(records, len(segments)), bytes: k.InitSize}
+	x.tail = segments[x.records:]
+	if n := len(segments); n > 0 {
+		x.bytes, x.end = segments[n-1].Offset+segments[n-1].Size, segments[n-1].End()
+	}
+	return x
+}
+
+// measure finds out how much of a track's files is good: the segments of its index, and whole chunks behind them, of a segment that was never closed.
+func (t *take) measure(k *Track) (segments []Segment, loose []chunk, err error) {
 	f, err := os.Open(t.file(k.ID, ".mp4"))
 	if err != nil {
-		return x, fmt.Errorf("read take: %w", err)
+		return nil, nil, fmt.Errorf("read take: %w", err)
 	}
 	defer f.Close()
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return x, fmt.Errorf("read take: %w", err)
+		return nil, nil, fmt.Errorf("read take: %w", err)
 	}
-	segments, err := t.readRecords(k, size, -1)
-	if err != nil {
-		return x, err
+	if segments, err = t.readRecords(k, size, -1); err != nil {
+		return nil, nil, err
 	}
-	x.records, x.bytes, x.end = len(segments), k.InitSize, t.Started
+	from := k.InitSize
 	if n := len(segments); n > 0 {
-		x.bytes, x.end = segments[n-1].Offset+segments[n-1].Size, segments[n-1].End()
+		from = segments[n-1].Offset + segments[n-1].Size
 	}
-	if size > x.bytes {
-		x.tail = findTail(f, x.bytes, size, k, x.end)
-	}
-	if n := len(x.tail); n > 0 {
-		x.bytes, x.end = x.tail[n-1].Offset+x.tail[n-1].Size, x.tail[n-1].End()
-	}
-	return x, nil
+	return segments, slices.Collect(chunks(f, from, size)), nil
 }
 
 // read the segments of a track that was measured.
@@ -92,23 +97,57 @@ func (t *take) readRecords(k *Track, size int64, count int) ([]Segment, error) {
 // longestTail of a segment that is found again: it is cut at the next keyframe, as segments of pictures are anyway.
 const longestTail = time.Second
 
-// findTail finds the whole chunks behind the last segment of a file. It reads their headers only: after a power cut there may be much.
-func findTail(f io.ReaderAt, from, to int64, k *Track, at time.Time) (tail []Segment) {
-	for c := range chunks(f, from, to) {
-		d := time.Duration(c.ticks) * time.Second / time.Duration(k.Rate)
-		n := len(tail)
-		if n == 0 || c.sync && tail[n-1].Duration >= longestTail {
-			start := at
-			if n > 0 {
-				start = tail[n-1].End()
-			}
-			tail = append(tail, Segment{Offset: c.offset, Start: start})
-			n++
-		}
-		tail[n-1].Size += c.size
-		tail[n-1].Duration += d
+// split what the leading track has behind its last segment: at keyframes, or where a segment would be longer than players were told.
+func (t *take) split(segments []Segment, loose []chunk) []Segment {
+	k, s := &t.Tracks[0], Segment{Start: t.Started}
+	longest := time.Duration(max(1, t.Target))*time.Second + time.Second/2 // what rounds to the target
+	if n := len(segments); n > 0 {
+		s.Start = segments[n-1].End()
 	}
-	return tail
+	for _, c := range loose {
+		d := k.duration(c)
+		if s.Size > 0 && (c.sync && s.Duration >= longestTail || s.Duration+d >= longest) {
+			segments, s = append(segments, s), Segment{Start: s.End()}
+		}
+		if s.Size == 0 {
+			s.Offset = c.offset
+		}
+		s.Size, s.Duration = s.Size+c.size, s.Duration+d
+	}
+	if s.Size > 0 {
+		segments = append(segments, s)
+	}
+	return segments
+}
+
+// fit gives another track as many segments as the leading one has. What it has behind its last one is cut where those of the leading one begin, the last
+// takes the rest; one that it has nothing of is empty.
+func fit(k *Track, segments []Segment, loose []chunk, lead []Segment) []Segment {
+	segments = segments[:min(len(segments), len(lead))]
+	for n := len(segments); n < len(lead); n++ {
+		s := after(k, segments, &lead[n])
+		for ; len(loose) > 0; loose = loose[1:] {
+			d := k.duration(loose[0])
+			if n+1 < len(lead) && !s.End().Add(d/2).Before(lead[n+1].Start) {
+				break
+			}
+			s.Size, s.Duration = s.Size+loose[0].size, s.Duration+d
+		}
+		if s.Size == 0 {
+			s.Start, s.Duration = lead[n].Start, lead[n].Duration
+		}
+		segments = append(segments, s)
+	}
+	return segments
+}
+
+// after is the beginning of a track's next segment: where its last one ended, or where the leading one's begins if it has none.
+func after(k *Track, segments []Segment, lead *Segment) Segment {
+	n := len(segments)
+	if n == 0 {
+		return Segment{Offset: k.InitSize, Start: lead.Start}
+	}
+	return Segment{Offset: segments[n-1].Offset + segments[n-1].Size, Start: segments[n-1].End()}
 }
 
 // chunk of a file: what is there of it.
@@ -118,13 +157,18 @@ type chunk struct {
 	sync         bool // its first sample is one that decoding can start at
 }
 
+// duration of a chunk of the track.
+func (k *Track) duration(c chunk) time.Duration {
+	return time.Duration(c.ticks) * time.Second / time.Duration(k.Rate)
+}
+
 // longestMoof bounds what is read of a damaged file; ours describe a part of a second.
 const longestMoof = 1 << 20
 
 var errDamaged = errors.New("damaged")
 
 // chunks walks over the whole ones between two offsets.
-func chunks(f io.ReaderAt, from, to int64) func(yield func(chunk) bool) {
+func chunks(f io.ReaderAt, from, to int64) iter.Seq[chunk] {
 	return func(yield func(chunk) bool) {
 		c := chunk{offset: from}
 		for at := from; ; {

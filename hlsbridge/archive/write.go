@@ -131,6 +131,12 @@ func (w *Writer) Segment(track int, start time.Time, duration time.Duration) err
 	t.segments[track] = append(t.segments[track], s)
 	t.bytes += s.Size
 	a.size += s.Size
+	a.countLocked(t)
+	return nil
+}
+
+// countLocked finds out how many segments of the take there are in every track.
+func (a *Archive) countLocked(t *take) {
 	t.count = len(t.segments[0])
 	for _, k := range t.segments[1:] {
 		t.count = min(t.count, len(k))
@@ -138,8 +144,9 @@ func (w *Writer) Segment(track int, start time.Time, duration time.Duration) err
 	if t.count > 0 {
 		t.end = t.segments[0][t.count-1].End()
 	}
-	a.last.Next = t.First + uint64(t.count)
-	return nil
+	if a.last.Number == t.Number {
+		a.last.Next = t.First + uint64(t.count)
+	}
 }
 
 // Tracks of the take.
@@ -152,7 +159,8 @@ func (w *Writer) Length() (d time.Duration, bytes int64) {
 	return w.take.end.Sub(w.take.Started), w.take.bytes
 }
 
-// Close ends the take. Segments that are open end where they are; a take without any is removed.
+// Close ends the take. Segments that are open end where they are, and a track that has fewer than the leading one has empty ones; a take without any is
+// removed.
 func (w *Writer) Close() error {
 	var all error
 	for i := range w.tracks {
@@ -164,11 +172,14 @@ func (w *Writer) Close() error {
 	all = errors.Join(all, w.release())
 	a, t := w.archive, w.take
 	a.mu.Lock()
+	for i := range t.segments { // as they are found when the archive is opened again
+		k := &t.Tracks[i]
+		t.segments[i] = fit(k, t.segments[i], nil, t.segments[0])
+		t.extents = append(t.extents, newExtent(k, t.segments[i], int(w.tracks[i].records)))
+	}
+	a.countLocked(t)
 	empty := t.count == 0
 	t.writing = false
-	for i, s := range t.segments {
-		t.extents = append(t.extents, extent{records: len(s), bytes: w.tracks[i].begun, end: t.end})
-	}
 	if empty {
 		a.takes = slices.DeleteFunc(slices.Clone(a.takes), func(x *take) bool { return x == t })
 		a.size -= t.bytes
