@@ -446,3 +446,39 @@ func TestClipSpansTakes(t *testing.T) {
 		require.False(t, errors.As(err, &differ), "a range that the answer names is one file")
 	}
 }
+
+// Sound that is missing for some segments: the next one is found behind them, and a clip has it where it was.
+func TestEmptySegmentsAreInNobodysWay(t *testing.T) {
+	a := open(t, t.TempDir())
+	w, err := a.Begin(Header{Started: dawn, Target: 2, Tracks: []Track{{ID: "v0", Rate: rate}, {ID: "a0", Audio: true, Rate: rate}}})
+	require.NoError(t, err)
+	for i := range 6 {
+		at := time.Duration(i) * time.Second / 2
+		for track := range 2 {
+			if track == 0 || i == 2 || i == 3 {
+				require.NoError(t, w.Chunk(track, body(time.Hour+at, true)))
+			}
+			require.NoError(t, w.Segment(track, dawn.Add(at), time.Second/2))
+		}
+	}
+	require.NoError(t, w.Close())
+	s := all(t, a)[0]
+	for _, k := range []int{0, 1} {
+		for _, x := range s.Segments[k] {
+			offset, size, err := a.Extent(1, s.Tracks[k].ID, fmt.Sprintf("%d-%d.m4s", x.Offset, x.Size))
+			require.NoError(t, err)
+			require.Equal(t, []int64{x.Offset, x.Size}, []int64{offset, size})
+		}
+	}
+	_, _, err = a.Extent(1, "a0", fmt.Sprintf("0-%d.m4s", 1+s.Segments[1][2].Size))
+	require.ErrorIs(t, err, os.ErrNotExist)
+	p := piece{span: &s}
+	_, err = a.openPiece(&p)
+	require.NoError(t, err)
+	end, err := p.align(time.Minute)
+	require.NoError(t, err)
+	require.Equal(t, time.Minute+3*time.Second, end)
+	minute := -time.Hour.Milliseconds() + time.Minute.Milliseconds()
+	require.Equal(t, []int64{minute, minute}, p.later)
+	require.NoError(t, (&Clip{pieces: []piece{p}}).Close())
+}

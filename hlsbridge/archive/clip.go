@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -34,11 +35,13 @@ func (a *Archive) Extent(number uint64, track, name string) (offset, size int64,
 	if err != nil {
 		return 0, 0, err
 	}
-	n, found := slices.BinarySearchFunc(segments[k], offset, func(s Segment, o int64) int { return cmp.Compare(s.Offset, o) })
-	if !found || segments[k][n].Size != size {
-		return 0, 0, fs.ErrNotExist
+	n, _ := slices.BinarySearchFunc(segments[k], offset, func(s Segment, o int64) int { return cmp.Compare(s.Offset, o) })
+	for ; n < len(segments[k]) && segments[k][n].Offset == offset; n++ { // empty ones stand where the next one begins
+		if segments[k][n].Size == size {
+			return offset, size, nil
+		}
 	}
-	return offset, size, nil
+	return 0, 0, fs.ErrNotExist
 }
 
 // Clip is a range as one fragmented MP4 with all tracks, beginning at zero. What was not recorded is left out: the next take begins where the one
@@ -136,25 +139,37 @@ func differ(spans []Span, inits [][][]byte) *DifferError {
 
 // align has the piece begin at a time of the clip, all tracks by the earliest one's clock, and returns when it ends.
 func (p *piece) align(at time.Duration) (end time.Duration, err error) {
-	starts, ends := make([]float64, len(p.files)), make([]float64, len(p.files))
+	start, stop := math.Inf(1), math.Inf(-1)
 	for i, f := range p.files {
 		segments, rate := p.span.Segments[i], float64(p.span.Tracks[i].Rate)
-		first, err := readSegment(f, &segments[0])
+		full := func(s Segment) bool { return s.Size > 0 } // an empty one has no times
+		first := slices.IndexFunc(segments, full)
+		if first < 0 {
+			continue
+		}
+		last := len(segments) - 1
+		for !full(segments[last]) {
+			last--
+		}
+		head, err := readSegment(f, &segments[first])
 		if err != nil {
 			return 0, err
 		}
-		last, err := readSegment(f, &segments[len(segments)-1])
+		tail, err := readSegment(f, &segments[last])
 		if err != nil {
 			return 0, err
 		}
-		_, ticks := cmaf.Whole(last)
-		starts[i], ends[i] = float64(cmaf.Start(first))/rate, float64(cmaf.Start(last)+ticks)/rate
+		_, ticks := cmaf.Whole(tail)
+		start = min(start, float64(cmaf.Start(head))/rate)
+		stop = max(stop, float64(cmaf.Start(tail)+ticks)/rate)
 	}
-	start := slices.Min(starts)
+	if start > stop { // nothing in it
+		start, stop = 0, 0
+	}
 	for _, t := range p.span.Tracks {
 		p.later = append(p.later, int64((at.Seconds()-start)*float64(t.Rate)))
 	}
-	return at + time.Duration((slices.Max(ends)-start)*float64(time.Second)), nil
+	return at + time.Duration((stop-start)*float64(time.Second)), nil
 }
 
 func readSegment(f *os.File, s *Segment) ([]byte, error) {
