@@ -383,7 +383,6 @@ func (b *Bridge) serveClip(w http.ResponseWriter, r *http.Request, st *sfu.Strea
 		b.damaged(w, st, err)
 		return
 	}
-	defer clip.Close()
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"] = videoMP4, brief
 	h.Set("Content-Disposition", `attachment; filename="clip.mp4"`)

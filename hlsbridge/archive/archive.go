@@ -77,6 +77,7 @@ type take struct {
 type Archive struct {
 	dir     string
 	create  func(path string) (File, error)
+	memory  int     // inMemory, but for tests
 	damaged []error // takes that cannot be read
 
 	mu    sync.Mutex // guards what follows
@@ -121,7 +122,7 @@ func Open(dir string, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open recording: %w", err)
 	}
-	a := &Archive{dir: dir, create: o.Create}
+	a := &Archive{dir: dir, create: o.Create, memory: inMemory}
 	if a.create == nil {
 		a.create = createFile
 	}
@@ -270,8 +271,9 @@ func (t *take) summarise() {
 
 func (t *take) file(track, suffix string) string { return filepath.Join(t.dir, track+suffix) }
 
-// inMemory is how many takes beside the one that is written keep their segments: those that DVR players and one other reader ask for.
-const inMemory = 4
+// inMemory is how many segments are kept of takes that are not written, so that a list that is asked for each two seconds needs no disk: a window of two
+// hours with sound has 7,200 at two seconds each, in however many takes. These are 1.5 MB.
+const inMemory = 1 << 15
 
 // segmentsOf a take, by track.
 func (a *Archive) segmentsOf(t *take) ([][]Segment, error) {
@@ -297,7 +299,7 @@ func (a *Archive) segmentsOf(t *take) ([][]Segment, error) {
 	return found, nil
 }
 
-// evictLocked forgets the segments that were not asked for lately.
+// evictLocked forgets the segments that were not asked for lately, but for one take's.
 func (a *Archive) evictLocked() {
 	var kept []*take
 	for _, t := range a.takes {
@@ -306,8 +308,11 @@ func (a *Archive) evictLocked() {
 		}
 	}
 	slices.SortFunc(kept, func(x, y *take) int { return cmp.Compare(y.used, x.used) })
-	for _, t := range kept[min(inMemory, len(kept)):] {
-		t.segments = nil
+	segments := 0
+	for i, t := range kept {
+		if segments += t.count * len(t.Tracks); i > 0 && segments > a.memory {
+			t.segments = nil
+		}
 	}
 }
 

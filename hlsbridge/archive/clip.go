@@ -45,19 +45,19 @@ func (a *Archive) Extent(number uint64, track, name string) (offset, size int64,
 }
 
 // Clip is a range as one fragmented MP4 with all tracks, beginning at zero. What was not recorded is left out: the next take begins where the one
-// before ended.
+// before ended. Its files are open one take at a time: a day of a camera that drops out has thousands.
 type Clip struct {
 	Size int64
 
-	head   []byte
-	pieces []piece
+	archive *Archive
+	head    []byte
+	pieces  []piece
 }
 
 // piece of a clip: what it has of one take.
 type piece struct {
 	span  *Span
-	files []*os.File // by track
-	later []int64    // by track: ticks between a chunk's place in the take and in the clip
+	later []int64 // by track: ticks between a chunk's place in the take and in the clip
 }
 
 // DifferError says that a range cannot be one file, because its takes have other tracks or another format.
@@ -67,51 +67,62 @@ type DifferError struct {
 
 func (e *DifferError) Error() string { return "the recording changed its format in this range" }
 
-// Clip prepares spans for writing. The caller closes it.
-func (a *Archive) Clip(spans []Span) (_ *Clip, err error) {
-	c := &Clip{}
-	defer func() {
-		if err != nil {
-			c.Close()
-		}
-	}()
+// Clip prepares spans for writing.
+func (a *Archive) Clip(spans []Span) (*Clip, error) {
+	c := &Clip{archive: a}
 	var inits [][][]byte
+	at := time.Duration(0)
 	for i := range spans {
 		p := piece{span: &spans[i]}
-		init, err := a.openPiece(&p)
-		c.pieces = append(c.pieces, p)
+		err := p.with(a, func(files []*os.File) (err error) {
+			init, err := p.inits(files)
+			if err != nil {
+				return err
+			}
+			inits = append(inits, init)
+			at, err = p.align(files, at)
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}
-		inits = append(inits, init)
+		c.pieces = append(c.pieces, p)
+		c.Size += p.size()
 	}
 	if d := differ(spans, inits); len(d.Ranges) > 1 {
 		return nil, d
 	}
-	if c.head, err = join(inits[0]); err != nil {
+	head, err := join(inits[0])
+	if err != nil {
 		return nil, err
 	}
-	c.Size = int64(len(c.head))
-	at := time.Duration(0)
-	for i := range c.pieces {
-		if at, err = c.pieces[i].align(at); err != nil {
-			return nil, err
-		}
-		c.Size += c.pieces[i].size()
-	}
+	c.head, c.Size = head, c.Size+int64(len(head))
 	return c, nil
 }
 
-// openPiece opens the files of a span and returns their initialisation segments.
-func (a *Archive) openPiece(p *piece) (inits [][]byte, err error) {
+// with does something with the piece's files, by track.
+func (p *piece) with(a *Archive, do func(files []*os.File) error) error {
+	var files []*os.File
+	defer func() {
+		for _, f := range files {
+			f.Close() // it was only read
+		}
+	}()
 	for _, t := range p.span.Tracks {
 		f, err := a.Piece(p.span.Number, t.ID)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		p.files = append(p.files, f)
+		files = append(files, f)
+	}
+	return do(files)
+}
+
+// inits are the initialisation segments.
+func (p *piece) inits(files []*os.File) (inits [][]byte, err error) {
+	for i, t := range p.span.Tracks {
 		init := make([]byte, t.InitSize)
-		if _, err := f.ReadAt(init, 0); err != nil {
+		if _, err := files[i].ReadAt(init, 0); err != nil {
 			return nil, err
 		}
 		inits = append(inits, init)
@@ -138,9 +149,9 @@ func differ(spans []Span, inits [][][]byte) *DifferError {
 }
 
 // align has the piece begin at a time of the clip, all tracks by the earliest one's clock, and returns when it ends.
-func (p *piece) align(at time.Duration) (end time.Duration, err error) {
+func (p *piece) align(files []*os.File, at time.Duration) (end time.Duration, err error) {
 	start, stop := math.Inf(1), math.Inf(-1)
-	for i, f := range p.files {
+	for i, f := range files {
 		segments, rate := p.span.Segments[i], float64(p.span.Tracks[i].Rate)
 		full := func(s Segment) bool { return s.Size > 0 } // an empty one has no times
 		first := slices.IndexFunc(segments, full)
@@ -210,41 +221,37 @@ func join(inits [][]byte) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// WriteTo writes the file: segment by segment, all tracks of each.
+// WriteTo writes the file: segment by segment, all tracks of each. A take that is removed meanwhile ends it with an error.
 func (c *Clip) WriteTo(w io.Writer) (n int64, err error) {
-	put := func(b []byte) {
-		if err == nil {
-			var k int
-			k, err = w.Write(b)
-			n += int64(k)
+	k, err := w.Write(c.head)
+	n = int64(k)
+	for i := range c.pieces {
+		if err != nil {
+			return n, err
 		}
-	}
-	put(c.head)
-	for _, p := range c.pieces {
-		for j := range p.span.Segments[0] {
-			for i, f := range p.files {
-				if err != nil {
-					return n, err
-				}
-				b, e := readSegment(f, &p.span.Segments[i][j])
-				if e != nil {
-					return n, e
-				}
-				cmaf.Move(b, uint32(i+1), p.later[i])
-				put(b)
-			}
-		}
+		p := &c.pieces[i]
+		err = p.with(c.archive, func(files []*os.File) error {
+			written, err := p.writeTo(w, files)
+			n += written
+			return err
+		})
 	}
 	return n, err
 }
 
-// Close releases the files.
-func (c *Clip) Close() error {
-	var all error
-	for _, p := range c.pieces {
-		for _, f := range p.files {
-			all = errors.Join(all, f.Close())
+func (p *piece) writeTo(w io.Writer, files []*os.File) (n int64, err error) {
+	for j := range p.span.Segments[0] {
+		for i, f := range files {
+			b, err := readSegment(f, &p.span.Segments[i][j])
+			if err != nil {
+				return n, err
+			}
+			cmaf.Move(b, uint32(i+1), p.later[i])
+			k, err := w.Write(b)
+			if n += int64(k); err != nil {
+				return n, err
+			}
 		}
 	}
-	return all
+	return n, nil
 }
