@@ -149,9 +149,6 @@ func (a *Archive) countLocked(t *take) {
 	}
 }
 
-// Tracks of the take.
-func (w *Writer) Tracks() []Track { return w.take.Tracks }
-
 // Length and size of what is complete.
 func (w *Writer) Length() (d time.Duration, bytes int64) {
 	w.archive.mu.Lock()
