@@ -66,7 +66,7 @@ func TestFullDiskSparesLiveStream(t *testing.T) {
 		c.Recordings, c.Log = dir, slog.New(slog.NewTextHandler(&alerts, nil))
 	})
 	s.sfu.Declare("cam", sfu.Spec{Public: true, Record: true})
-	src, _ := began(t, s, false)
+	src, _ := began(t, s, true)
 	for seconds := 0; !alerts.has("recording failed"); seconds++ {
 		require.Less(t, seconds, 60, "the disk was never full")
 		src.send(25)
@@ -76,16 +76,22 @@ func TestFullDiskSparesLiveStream(t *testing.T) {
 
 	before := s.bridge.packager(s.stream).gen.Load().views[0].lastMSN
 	src.send(200)
-	r := s.fetch(fmt.Sprintf("v0.m3u8?_HLS_msn=%d", before+1))
-	require.Equal(t, http.StatusOK, r.StatusCode)
-	require.NotContains(t, r.body, "GAP=YES")
+	for _, track := range []string{"v0", "a0"} {
+		r := s.fetch(fmt.Sprintf("%s.m3u8?_HLS_msn=%d", track, before+1))
+		require.Equal(t, http.StatusOK, r.StatusCode)
+		require.NotContains(t, r.body, "GAP=YES")
+	}
 
 	a, err := archive.Open(dir+"/cam", archive.Options{})
 	require.NoError(t, err)
 	spans, err := a.Between(time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 	require.NoError(t, err)
 	require.NotEmpty(t, spans)
-	require.NotEmpty(t, spans[0].Segments[0])
+	require.Len(t, spans[0].Segments, 2)
+	for _, segments := range spans[0].Segments {
+		require.NotEmpty(t, segments)
+		require.Positive(t, segments[0].Size)
+	}
 	vod := fmt.Sprintf("vod.m3u8?from=%d&to=%d", time.Now().Add(-time.Hour).Unix(), time.Now().Add(time.Hour).Unix())
 	require.Equal(t, http.StatusOK, s.fetch(vod).StatusCode)
 	ffmpeg(t, s.server.URL+"/hls/cam/"+vod)
@@ -238,14 +244,18 @@ func TestSlowDiskSparesEverybody(t *testing.T) {
 	first := epoch.views[0].lastMSN
 	for range 20 { // longer than what generations keep
 		src.send(100)
-		r := s.fetch("v0.m3u8")
-		require.Equal(t, http.StatusOK, r.StatusCode)
-		require.NotContains(t, r.body[strings.Index(r.body, "#EXT-X-MAP"):], "GAP=YES")
+		for _, track := range []string{"v0", "a0"} {
+			r := s.fetch(track + ".m3u8")
+			require.Equal(t, http.StatusOK, r.StatusCode)
+			require.NotContains(t, r.body[strings.Index(r.body, "#EXT-X-MAP"):], "GAP=YES")
+		}
 		require.Equal(t, http.StatusOK, s.fetch("dvr.m3u8").StatusCode, "what was recorded can be seen")
 	}
 	g := s.bridge.packager(s.stream).gen.Load()
-	require.Greater(t, g.views[0].lastMSN, first+15)
-	require.Less(t, len(g.views[0].segments), 40, "nothing is kept for the disk's sake")
+	for _, v := range g.views {
+		require.Greater(t, v.lastMSN, first+15)
+		require.Less(t, len(v.segments), 40, "nothing is kept for the disk's sake")
+	}
 	disk.hangs.Unlock()
 	src.films("the hole was not told", func() bool { return alerts.has("slower than the stream") })
 	src.films("the recording never went on", func() bool { state, _ := s.bridge.Recording(s.stream); return state == "on" })
