@@ -99,18 +99,6 @@ func (l *listing) listed() []*segment {
 
 func (l *listing) skipUntil() time.Duration { return 6 * l.plan.targetDuration() }
 
-// skippable counts the listed segments that a delta leaves out: those further from the end of the last than the skip boundary.
-func (l *listing) skippable(listed []*segment) (n int) {
-	after := time.Duration(0)
-	for i := len(listed) - 1; i >= 0; i-- {
-		if after > l.skipUntil() {
-			return i + 1
-		}
-		after += listed[i].duration
-	}
-	return 0
-}
-
 func (l *listing) header(version int) []byte {
 	b := make([]byte, 0, 8192)
 	b = fmt.Appendf(b, "#EXTM3U\n#EXT-X-VERSION:%d\n#EXT-X-TARGETDURATION:%d\n", version, l.plan.target)
@@ -124,7 +112,7 @@ func (l *listing) header(version int) []byte {
 func (l *listing) render() (full, delta []byte) {
 	listed := l.listed()
 	full = l.body(l.header(6), listed, -1)
-	n := l.skippable(listed)
+	n := skippable(listed, func(s *segment) time.Duration { return s.duration }, l.skipUntil())
 	if n == 0 {
 		return full, nil
 	}

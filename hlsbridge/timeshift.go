@@ -296,7 +296,7 @@ func (l *recordedList) render(delta bool) ([]byte, bool) {
 	}
 	first, skipped, version := &l.spans[0], 0, 6
 	if delta && !l.vod {
-		skipped = skippable(all, 6*time.Duration(l.target)*time.Second)
+		skipped = skippable(all, func(p listedPiece) time.Duration { return p.Duration }, 6*time.Duration(l.target)*time.Second)
 	}
 	if skipped > 0 {
 		version = 9
@@ -320,14 +320,14 @@ func (l *recordedList) render(delta bool) ([]byte, bool) {
 	return b, true
 }
 
-// skippable counts the pieces that begin further from the end than a delta's boundary.
-func skippable(all []listedPiece, until time.Duration) int {
+// skippable counts the segments that a delta leaves out: those further from the end of the last than the skip boundary.
+func skippable[T any](all []T, duration func(T) time.Duration, until time.Duration) (n int) {
 	after := time.Duration(0)
 	for i := len(all) - 1; i >= 0; i-- {
 		if after > until {
 			return i + 1
 		}
-		after += all[i].Duration
+		after += duration(all[i])
 	}
 	return 0
 }
