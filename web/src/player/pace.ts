@@ -18,7 +18,11 @@ const enough = 0.2;
 const scarce = 0.12;
 
 /** Seconds between two looks. */
-export const beat = 0.1;
+export const beat = 0.05;
+
+/** A beginning, in seconds of playing: the first picture is its segment's, seconds old, and it may run to the present at such a speed if nobody hears. */
+const beginning = 2;
+const run = 8;
 
 /**
  * The speeds of low latency. Each time that the buffer was nearly empty the viewer stays some way further behind, and comes nearer again while it is not.
@@ -26,9 +30,24 @@ export const beat = 0.1;
  */
 export class Pace {
   #spare = 0;
+  #played = 0;
+
+  /** More than a second behind, as after a stall, one leap is less noticed than a long haste. */
+  leaps({ ahead, behind, muted }: Place): boolean {
+    return behind > 1 && ahead > 0.6 && !this.#runs(muted);
+  }
+
+  #runs(muted: boolean): boolean {
+    return muted && this.#played < beginning;
+  }
 
   /** One beat on. */
   rate({ ahead, behind, muted }: Place): number {
+    this.#played += beat;
+    if (this.#runs(muted) && behind > 0.1) {
+      // Not beyond where it should be, nor into the last of the buffer, before the next look.
+      return Math.max(1, Math.min(run, 1 + behind / (2 * beat), (ahead - enough) / beat));
+    }
     if (ahead < scarce) {
       this.#spare = Math.min(this.#spare + beat / 4, 0.5);
       return behind < 2 ? 1 - (muted ? 0.15 : 0.05) : 1;
@@ -36,7 +55,7 @@ export class Pace {
     this.#spare = Math.max(0, this.#spare - beat / 60);
     const late = behind - this.#spare;
     if (late < 0.06 || ahead < enough) return 1;
-    return 1 + Math.min(muted ? 0.25 : 0.08, late / 2);
+    return 1 + Math.min(muted ? 0.25 : 0.08, late);
   }
 }
 
@@ -49,11 +68,11 @@ export function calm({ ahead, behind, muted }: Place): number {
 export function follow(hls: Hls, video: HTMLVideoElement, low: boolean): () => void {
   const pace = new Pace();
   const look = setInterval(() => {
+    if (video.readyState < 2 || video.seeking || video.paused) return;
     const end = video.buffered.length && video.buffered.end(video.buffered.length - 1);
-    const place = { ahead: Math.max(0, end - video.currentTime), behind: hls.latency - (hls.targetLatency ?? Infinity), muted: video.muted };
-    if (!video.readyState || video.seeking) return;
-    // More than a second behind, as after a start in the middle of a long segment, one leap is less noticed than a long haste.
-    if (low && place.behind > 1 && video.readyState > 2 && place.ahead > 0.6) video.currentTime = Math.min(video.currentTime + place.behind, end - 0.4);
+    // hls.latency is as old as the last event.
+    const place = { ahead: Math.max(0, end - video.currentTime), behind: (hls.liveSyncPosition ?? -Infinity) - video.currentTime, muted: video.muted };
+    if (low && pace.leaps(place)) video.currentTime = Math.min(video.currentTime + place.behind, end - 0.4);
     video.playbackRate = low ? pace.rate(place) : calm(place);
   }, 1000 * beat);
   return () => {
