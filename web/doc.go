@@ -12,7 +12,8 @@
 //
 // src/player is a custom element with nothing beside it: WHEP first, then LL-HLS, then HLS. Its first step is also
 // a small script (early.js) inside the page's head, so that the picture does not wait for the modules: it sends the offer or, where the visitor
-// asked for HLS, fetches what hls.js begins with while that is on its way itself. src/socket.ts speaks
+// asked for HLS, fetches what hls.js begins with while that is on its way itself. With low latency hls.js only loads and appends:
+// steady.ts chooses the encoding, pace.ts the speed of playing. src/socket.ts speaks
 // watershed.v1 (signaling/PROTOCOL.md) and knows no browser. Pages learn who the visitor is from a token in the address's
 // fragment or local storage; the server renders nothing that needs one.
 //
