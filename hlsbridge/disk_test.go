@@ -217,6 +217,14 @@ func (g *gate) wait() {
 	g.waiting.Add(-1)
 }
 
+// hang until release is called, or the test fails.
+func (g *gate) hang(t *testing.T) (release func()) {
+	g.hangs.Lock()
+	release = sync.OnceFunc(g.hangs.Unlock)
+	t.Cleanup(release)
+	return release
+}
+
 func (g *gate) create(path string) (archive.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	return sluggish{f, g.wait}, err
@@ -238,7 +246,7 @@ func TestSlowDiskSparesEverybody(t *testing.T) {
 		require.NoError(t, err)
 		return a != nil && a.Size() > 0
 	})
-	disk.hangs.Lock()
+	release := disk.hang(t)
 	src.films("no write hangs", func() bool { return disk.waiting.Load() > 0 })
 	epoch := s.bridge.packager(s.stream).gen.Load()
 	first := epoch.views[0].lastMSN
@@ -256,7 +264,7 @@ func TestSlowDiskSparesEverybody(t *testing.T) {
 		require.Greater(t, v.lastMSN, first+15)
 		require.Less(t, len(v.segments), 40, "nothing is kept for the disk's sake")
 	}
-	disk.hangs.Unlock()
+	release()
 	src.films("the hole was not told", func() bool { return alerts.has("slower than the stream") })
 	src.films("the recording never went on", func() bool { state, _ := s.bridge.Recording(s.stream); return state == "on" })
 }
@@ -283,14 +291,14 @@ func TestRecordersTakeTurns(t *testing.T) {
 	s.sfu.Declare("cam", sfu.Spec{Public: true, Record: true})
 	src, _ := began(t, s, true)
 	src.films("nothing was recorded", func() bool { return len(s.takes()) > 0 })
-	disk.hangs.Lock()
+	release := disk.hang(t)
 	src.films("no write hangs", func() bool { return disk.waiting.Load() > 0 })
 	s.sfu.Remove("cam")
 	s.stream = s.sfu.Declare("cam", sfu.Spec{Public: true, Record: true})
 	src, _ = began(t, s, true)
 	src.send(100)
 	require.EqualValues(t, 1, disk.waiting.Load(), "the first recorder's write")
-	disk.hangs.Unlock()
+	release()
 	src.films("the second recorder never began", func() bool { return len(s.takes()) > 1 })
 	takes := s.takes()
 	require.Equal(t, takes[0].First+uint64(len(takes[0].Segments[0])), takes[1].First)
