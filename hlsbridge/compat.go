@@ -175,13 +175,7 @@ func (f *tsFrame) write(w *mpegts.Writer) error {
 	}
 	units := f.Units()
 	if f.Sync {
-		var sets [][]byte
-		for _, ps := range [][]byte{f.cfg.VPS, f.cfg.SPS, f.cfg.PPS} {
-			if ps != nil {
-				sets = append(sets, ps)
-			}
-		}
-		units = append(sets, units...)
+		units = append(f.cfg.ParameterSets(), units...)
 	}
 	switch {
 	case len(units) == 0:

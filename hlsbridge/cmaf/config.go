@@ -22,12 +22,15 @@ func Config(init []byte) (*media.Config, error) {
 	switch {
 	case stsd.AvcX != nil && stsd.AvcX.AvcC != nil:
 		c := stsd.AvcX.AvcC
-		cfg.Codec, cfg.SPS, cfg.PPS = media.H264, first(c.SPSnalus), first(c.PPSnalus)
+		cfg.Codec, cfg.SPS = media.H264, first(c.SPSnalus)
+		cfg.PPS, cfg.MorePPS = first(c.PPSnalus), more(c.PPSnalus)
 		cfg.Width, cfg.Height = int(stsd.AvcX.Width), int(stsd.AvcX.Height)
 	case stsd.HvcX != nil && stsd.HvcX.HvcC != nil:
 		c := stsd.HvcX.HvcC
 		cfg.Codec = media.H265
-		cfg.VPS, cfg.SPS, cfg.PPS = first(c.GetNalusForType(hevc.NALU_VPS)), first(c.GetNalusForType(hevc.NALU_SPS)), first(c.GetNalusForType(hevc.NALU_PPS))
+		pictures := c.GetNalusForType(hevc.NALU_PPS)
+		cfg.VPS, cfg.SPS = first(c.GetNalusForType(hevc.NALU_VPS)), first(c.GetNalusForType(hevc.NALU_SPS))
+		cfg.PPS, cfg.MorePPS = first(pictures), more(pictures)
 		cfg.Width, cfg.Height = int(stsd.HvcX.Width), int(stsd.HvcX.Height)
 	default:
 		return nil, fmt.Errorf("initialisation segment: no pictures in it: %w", errCodec)
@@ -43,4 +46,12 @@ func first(nals [][]byte) []byte {
 		return nil
 	}
 	return nals[0]
+}
+
+// more are those behind the first.
+func more(nals [][]byte) [][]byte {
+	if len(nals) < 2 {
+		return nil
+	}
+	return nals[1:]
 }

@@ -38,11 +38,11 @@ var errSize = errors.New("parameter sets of impossible sizes")
 // size of pictures, which boxes hold in 16 bits, as they do a parameter set's length.
 type size struct{ width, height int }
 
-func checked(s size, sets ...[]byte) (size, error) {
+func checked(s size, cfg *media.Config) (size, error) {
 	if s.width <= 0 || s.height <= 0 || s.width > math.MaxUint16 || s.height > math.MaxUint16 {
 		return s, errSize
 	}
-	for _, set := range sets {
+	for _, set := range cfg.ParameterSets() {
 		if len(set) > math.MaxUint16 {
 			return s, errSize
 		}
@@ -56,13 +56,13 @@ func readAVC(cfg *media.Config) (*avc.DecConfRec, size, error) {
 	if err := s.Unmarshal(cfg.SPS); err != nil {
 		return nil, size{}, fmt.Errorf("SPS: %w", err)
 	}
-	z, err := checked(size{s.Width(), s.Height()}, cfg.SPS, cfg.PPS)
+	z, err := checked(size{s.Width(), s.Height()}, cfg)
 	if err != nil {
 		return nil, size{}, err
 	}
 	return &avc.DecConfRec{
 		AVCProfileIndication: cfg.SPS[1], ProfileCompatibility: cfg.SPS[2], AVCLevelIndication: cfg.SPS[3],
-		SPSnalus: [][]byte{cfg.SPS}, PPSnalus: [][]byte{cfg.PPS},
+		SPSnalus: [][]byte{cfg.SPS}, PPSnalus: append([][]byte{cfg.PPS}, cfg.MorePPS...),
 		ChromaFormat: byte(s.ChromaFormatIdc) & 3, BitDepthLumaMinus1: byte(s.BitDepthLumaMinus8) & 7, BitDepthChromaMinus1: byte(s.BitDepthChromaMinus8) & 7,
 		NoTrailingInfo: s.ProfileIdc != 100 && s.ProfileIdc != 110 && s.ProfileIdc != 122, // mp4ff counts it for others, but does not write it
 	}, z, nil
@@ -74,14 +74,12 @@ func readHEVC(cfg *media.Config) (*hevc.DecConfRec, size, error) {
 	if err := s.Unmarshal(cfg.SPS); err != nil {
 		return nil, size{}, fmt.Errorf("SPS: %w", err)
 	}
-	z, err := checked(size{s.Width(), s.Height()}, cfg.VPS, cfg.SPS, cfg.PPS)
+	z, err := checked(size{s.Width(), s.Height()}, cfg)
 	if err != nil {
 		return nil, size{}, err
 	}
 	t := profile(cfg.SPS)
-	set := func(kind hevc.NaluType, nal []byte) hevc.NaluArray {
-		return hevc.NewNaluArray(true, kind, [][]byte{nal})
-	}
+	sets := func(kind hevc.NaluType, nals ...[]byte) hevc.NaluArray { return hevc.NewNaluArray(true, kind, nals) }
 	return &hevc.DecConfRec{
 		ConfigurationVersion: 1,
 		GeneralProfileSpace:  t.GeneralProfileSpace, GeneralTierFlag: t.GeneralTierFlag, GeneralProfileIDC: t.GeneralProfileIDC,
@@ -90,7 +88,9 @@ func readHEVC(cfg *media.Config) (*hevc.DecConfRec, size, error) {
 		GeneralLevelIDC:                  t.GeneralLevelIDC,
 		ChromaFormatIDC:                  byte(s.ChromaFormatIdc), BitDepthLumaMinus8: byte(s.BitDepthLumaMinus8) & 7, BitDepthChromaMinus8: byte(s.BitDepthChromaMinus8) & 7,
 		LengthSizeMinusOne: 3,
-		NaluArrays:         []hevc.NaluArray{set(hevc.NALU_VPS, cfg.VPS), set(hevc.NALU_SPS, cfg.SPS), set(hevc.NALU_PPS, cfg.PPS)},
+		NaluArrays: []hevc.NaluArray{
+			sets(hevc.NALU_VPS, cfg.VPS), sets(hevc.NALU_SPS, cfg.SPS), sets(hevc.NALU_PPS, append([][]byte{cfg.PPS}, cfg.MorePPS...)...),
+		},
 	}, z, nil
 }
 

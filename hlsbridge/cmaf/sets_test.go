@@ -80,9 +80,10 @@ func TestStrangeParameterSets(t *testing.T) {
 func TestInitOfKnownSets(t *testing.T) {
 	for codecs, cfg := range map[string]media.Config{
 		"avc1.42C01E":     {Codec: media.H264, SPS: bits(fixed(0x6742c01e, 32), ue(0), ue(0), ue(2), ue(1), "0", ue(9), ue(5), "1100"), PPS: []byte{0x68, 0xce}, Width: 160, Height: 96},
+		"avc1.4D001E":     {Codec: media.H264, SPS: bits(fixed(0x674d001e, 32), ue(0), ue(0), ue(2), ue(1), "0", ue(9), ue(5), "1100"), PPS: []byte{0x68, 0xce}, MorePPS: [][]byte{{0x68, 0x5b}, {0x68, 0x6b}}, Width: 160, Height: 96},
 		"avc1.F4001E":     {Codec: media.H264, SPS: bits(fixed(0x67f4001e, 32), ue(0), ue(3), "0", ue(0), ue(0), "00", ue(0), ue(2), ue(1), "0", ue(9), ue(5), "1100"), PPS: []byte{0x68, 0xce}, Width: 160, Height: 96},
 		"avc1.6E001E":     {Codec: media.H264, SPS: bits(fixed(0x676e001e, 32), ue(0), ue(1), ue(2), ue(2), "00", ue(0), ue(2), ue(1), "0", ue(9), ue(5), "1100"), PPS: []byte{0x68, 0xce}, Width: 160, Height: 96},
-		"hvc1.1.6.L93.90": {Codec: media.H265, VPS: []byte{0x40, 1}, SPS: hevcWith(1), PPS: []byte{0x44, 1}, Width: 160, Height: 96},
+		"hvc1.1.6.L93.90": {Codec: media.H265, VPS: []byte{0x40, 1}, SPS: hevcWith(1), PPS: []byte{0x44, 1}, MorePPS: [][]byte{{0x44, 1, 0x50}}, Width: 160, Height: 96},
 	} {
 		cfg.ClockRate = 90000
 		require.True(t, Carries(&cfg), codecs)

@@ -78,10 +78,13 @@ func Configuration(cfg *media.Config, at time.Duration) []byte {
 	if cfg.Codec == media.AAC {
 		return tag(nil, tagAudio, at, []byte{0xaf, 0}, cfg.ASC)
 	}
-	sps, pps := cfg.SPS, cfg.PPS
+	sps, pictures := cfg.SPS, append([][]byte{cfg.PPS}, cfg.MorePPS...)
 	record := []byte{1, sps[1], sps[2], sps[3], 0xff, 0xe1, byte(len(sps) >> 8), byte(len(sps))} // ISO/IEC 14496-15 section 5.3.3.1
-	record = append(append(record, sps...), 1, byte(len(pps)>>8), byte(len(pps)))
-	return tag(nil, tagVideo, at, []byte{0x17, 0, 0, 0, 0}, record, pps)
+	record = append(append(record, sps...), byte(len(pictures)))
+	for _, pps := range pictures {
+		record = append(append(record, byte(len(pps)>>8), byte(len(pps))), pps...)
+	}
+	return tag(nil, tagVideo, at, []byte{0x17, 0, 0, 0, 0}, record)
 }
 
 // Frame appends a frame's tag. at is its decoding time from the file's beginning.

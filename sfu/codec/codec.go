@@ -3,7 +3,9 @@ package codec
 
 import (
 	"bytes"
+	"slices"
 
+	"github.com/bluenviron/mediacommon/v2/pkg/bits"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/av1"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
@@ -176,9 +178,9 @@ func h265NAL(nal []byte) nalRole {
 }
 
 func (p *Parser) parseNAL(units [][]byte, role func([]byte) nalRole) (out [][]byte, keyframe bool) {
-	out = make([][]byte, 0, len(units)+3)
-	out = append(out, nil, nil, nil) // room for parameter sets
-	v, s, q := p.cfg.VPS, p.cfg.SPS, p.cfg.PPS
+	out = make([][]byte, 0, len(units))
+	v, s := p.cfg.VPS, p.cfg.SPS
+	var pictures [][]byte // parameter sets
 	picture, recovery := false, false
 	for _, nal := range units {
 		if len(nal) == 0 {
@@ -190,7 +192,7 @@ func (p *Parser) parseNAL(units [][]byte, role func([]byte) nalRole) (out [][]by
 		case sps:
 			s = nal
 		case pps:
-			q = nal
+			pictures = append(pictures, nal)
 		case delimiter:
 		case keySlice:
 			keyframe, picture = true, true
@@ -205,8 +207,7 @@ func (p *Parser) parseNAL(units [][]byte, role func([]byte) nalRole) (out [][]by
 			out = append(out, nal)
 		}
 	}
-	p.setParameters(v, s, q)
-	out = out[3:]
+	p.setParameters(v, s, pictures)
 	if !picture {
 		return nil, false
 	}
@@ -221,25 +222,61 @@ func (p *Parser) parseNAL(units [][]byte, role func([]byte) nalRole) (out [][]by
 	if p.cfg.SPS == nil || p.cfg.PPS == nil { // nobody could decode it
 		return nil, false
 	}
-	sets := make([][]byte, 0, 3)
-	for _, ps := range [][]byte{p.cfg.VPS, p.cfg.SPS, p.cfg.PPS} {
-		if ps != nil {
-			sets = append(sets, ps)
-		}
-	}
-	return append(sets, out...), true
+	return append(p.cfg.ParameterSets(), out...), true
 }
 
-func (p *Parser) setParameters(v, s, q []byte) {
-	if bytes.Equal(v, p.cfg.VPS) && bytes.Equal(s, p.cfg.SPS) && bytes.Equal(q, p.cfg.PPS) {
+// setParameters learns what an access unit brings: video and sequence sets, and new picture sets.
+func (p *Parser) setParameters(v, s []byte, pictures [][]byte) {
+	same := bytes.Equal(v, p.cfg.VPS) && bytes.Equal(s, p.cfg.SPS)
+	if same && len(pictures) == 0 {
+		return
+	}
+	all := p.pictureSets(s, pictures)
+	if same && slices.EqualFunc(all, p.pictureSets(s, nil), bytes.Equal) {
 		return
 	}
 	p.change(func(c *media.Config) {
-		c.VPS, c.SPS, c.PPS = bytes.Clone(v), bytes.Clone(s), bytes.Clone(q)
+		c.VPS, c.SPS, c.PPS, c.MorePPS = bytes.Clone(v), bytes.Clone(s), nil, nil
+		if len(all) > 0 {
+			c.PPS = bytes.Clone(all[0])
+			for _, q := range all[1:] {
+				c.MorePPS = append(c.MorePPS, bytes.Clone(q))
+			}
+		}
 		c.BFrames = false
 	})
 	p.readParameters()
 	p.h264DTS, p.h265DTS = nil, nil
+}
+
+// mostPictureSets that a source may use side by side: those that use several use two or three.
+const mostPictureSets = 16
+
+// pictureSets are those in force once some more have come: of each id the last. With another sequence come sets of its own.
+func (p *Parser) pictureSets(s []byte, more [][]byte) (all [][]byte) {
+	if p.cfg.PPS != nil && (len(more) == 0 || bytes.Equal(s, p.cfg.SPS)) {
+		all = append([][]byte{p.cfg.PPS}, p.cfg.MorePPS...)
+	}
+	for _, q := range more {
+		i := slices.IndexFunc(all, func(other []byte) bool { return p.setID(other) == p.setID(q) })
+		switch {
+		case i >= 0:
+			all[i] = q
+		case len(all) < mostPictureSets:
+			all = append(all, q)
+		}
+	}
+	return all
+}
+
+// setID of a picture parameter set (ITU-T H.264 section 7.3.2.2, H.265 section 7.3.2.3).
+func (p *Parser) setID(set []byte) uint32 {
+	pos := 0
+	id, err := bits.ReadGolombUnsigned(set[min(len(set), headerLen[p.cfg.Codec]):], &pos)
+	if err != nil {
+		return 0
+	}
+	return id
 }
 
 // readParameters fills in what the parameter sets say, in place: only on a Config that nobody has seen.

@@ -184,3 +184,30 @@ func FuzzRecoveryPoint(f *testing.F) {
 	f.Add([]byte{255, 255, 6})
 	f.Fuzz(func(_ *testing.T, messages []byte) { recoveryPoint(messages) })
 }
+
+// A source may use several picture parameter sets side by side: pictures name theirs by its number.
+func TestSeveralPictureSets(t *testing.T) {
+	other := []byte{0x68, 0x5b, 0x8f, 0x20} // number 1
+	p := NewParser(media.Config{Codec: media.H264, ClockRate: 90000})
+	out, key := p.Parse([][]byte{sps1080, ppsA, other, idr})
+	require.True(t, key)
+	require.Equal(t, [][]byte{sps1080, ppsA, other, idr}, out)
+	first := p.Config()
+	require.Equal(t, ppsA, first.PPS)
+	require.Equal(t, [][]byte{other}, first.MorePPS)
+
+	for _, again := range [][][]byte{{idr}, {other, idr}, {ppsA, idr}, {sps1080, other, ppsA, idr}} {
+		out, _ = p.Parse(again)
+		require.Equal(t, [][]byte{sps1080, ppsA, other, idr}, out)
+		require.Same(t, first, p.Config(), "nothing changed")
+	}
+	out, _ = p.Parse([][]byte{ppsB, idr})
+	require.Equal(t, [][]byte{sps1080, ppsB, other, idr}, out, "another of the same number takes its place")
+	require.Equal(t, ppsA, first.PPS, "a Config does not change once it was seen")
+	out, _ = p.Parse([][]byte{spsHigh, ppsA, idr})
+	require.Equal(t, [][]byte{spsHigh, ppsA, idr}, out, "another sequence has its own")
+	for i := range 300 {
+		p.Parse([][]byte{{0x68, 0, 0x80 | byte(i>>2), byte(i << 6)}, idr})
+	}
+	require.Less(t, len(p.Config().MorePPS), mostPictureSets)
+}

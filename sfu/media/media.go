@@ -75,15 +75,26 @@ type Config struct {
 	Version   uint32 // grows by one whenever anything below changes
 	ClockRate int    // ticks a second of PTS and DTS: 90000 for video, the sampling rate for audio (48000 for Opus)
 
-	VPS, SPS, PPS  []byte // H.264 (SPS, PPS) and H.265 parameter sets, without start codes
-	SequenceHeader []byte // AV1 sequence header OBU
-	ASC            []byte // AAC AudioSpecificConfig (ISO 14496-3 section 1.6.2.1)
+	VPS, SPS, PPS  []byte   // H.264 (SPS, PPS) and H.265 parameter sets, without start codes
+	MorePPS        [][]byte // picture parameter sets of other ids than PPS, of a source that uses several
+	SequenceHeader []byte   // AV1 sequence header OBU
+	ASC            []byte   // AAC AudioSpecificConfig (ISO 14496-3 section 1.6.2.1)
 
 	Width, Height int     // pixels, zero when unknown
 	FPS           float64 // from the parameter sets, zero when unknown
 	Channels      int     // audio
 	BFrames       bool    // pictures leave in another order than they are shown
 	Gradual       bool    // keyframes are recovery points of an intra refresh: the picture is whole some frames later
+}
+
+// ParameterSets of H.264 and H.265 that are known, in the order in which a decoder wants them.
+func (c *Config) ParameterSets() (sets [][]byte) {
+	for _, s := range [][]byte{c.VPS, c.SPS, c.PPS} {
+		if len(s) > 0 {
+			sets = append(sets, s)
+		}
+	}
+	return append(sets, c.MorePPS...)
 }
 
 // Frame is one access unit of a layer: a picture with everything that belongs to it,
