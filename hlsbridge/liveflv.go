@@ -3,8 +3,10 @@ package hlsbridge
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
+	"watershed/hlsbridge/cmaf"
 	"watershed/hlsbridge/flv"
 	"watershed/sfu"
 	"watershed/sfu/media"
@@ -15,11 +17,11 @@ import (
 // A viewer of FLV who takes nothing for so long is gone.
 const flvPatience = 10 * time.Second
 
-func isH264(c *media.Config) bool { return c.Codec == media.H264 }
+func isH264(c *media.Config) bool { return c.Codec == media.H264 && cmaf.Readable(c) }
 func isAAC(c *media.Config) bool  { return c.Codec == media.AAC }
 
-// serveFLV sends a stream as FLV without end, from the last keyframe on. Each viewer reads the rings on its own; one who falls behind
-// goes on at a later keyframe.
+// serveFLV sends a stream as FLV, from the last keyframe on, until the stream is removed or other layers take the place of these: an FLV cannot go on with them, and
+// players connect again. Each viewer reads the rings on its own; one who falls behind goes on at a later keyframe.
 func (b *Bridge) serveFLV(w http.ResponseWriter, r *http.Request, st *sfu.Stream, token string) {
 	defer st.Hold("flv")()
 	defer st.Require(media.Video, media.H264, isH264)()
@@ -42,7 +44,10 @@ func (b *Bridge) serveFLV(w http.ResponseWriter, r *http.Request, st *sfu.Stream
 	}
 	v.out, v.control = w, http.NewResponseController(w)
 	v.send(flv.Header(v.video != nil, v.audio != nil))
-	v.run(ctx)
+	v.run(ctx, func() bool {
+		now, ok := b.cfg.SFU.Stream(st.Name)
+		return ok && now == st && v.video.in(st.Track(media.Video)) && v.audio.in(st.Track(media.Audio))
+	}, st.Changed)
 }
 
 // flvViewer is one response.
@@ -118,6 +123,19 @@ func (t *flvTrack) time() time.Duration {
 	return timeline.Duration(t.ahead.DTS, t.ahead.Config.ClockRate)
 }
 
+// in reports whether a track still has the layer.
+func (t *flvTrack) in(track *sfu.Track) bool {
+	return t == nil || track != nil && slices.Contains(track.Layers(), t.layer)
+}
+
+// wake is closed with the next frame.
+func (t *flvTrack) wake() <-chan struct{} {
+	if t == nil {
+		return nil
+	}
+	return t.layer.Ring().Wake()
+}
+
 // peek reads ahead by one frame. After a loss pictures go on at a keyframe.
 func (t *flvTrack) peek() bool {
 	for t != nil && t.ahead == nil {
@@ -136,14 +154,15 @@ func (t *flvTrack) peek() bool {
 	return t != nil
 }
 
-// run sends frames in the order of their times until the viewer or the stream is gone.
-func (v *flvViewer) run(ctx context.Context) {
+// run sends frames in the order of their times until the viewer is gone or the layers are not there any more. Sound goes on without pictures that do not come.
+func (v *flvViewer) run(ctx context.Context, there func() bool, changes func() <-chan struct{}) {
 	lead := v.video
 	if lead == nil {
 		lead = v.audio
 	}
-	for v.err == nil && ctx.Err() == nil {
-		wake := lead.layer.Ring().Wake()
+	changed := changes()
+	for on := there(); on && v.err == nil && ctx.Err() == nil; {
+		pictures, sound := v.video.wake(), v.audio.wake()
 		hasVideo, hasAudio := v.video.peek(), v.audio.peek()
 		switch {
 		case hasAudio && v.began && (!hasVideo || v.audio.time() < v.video.time()):
@@ -156,7 +175,11 @@ func (v *flvViewer) run(ctx context.Context) {
 		}
 		v.flush()
 		select {
-		case <-wake:
+		case <-pictures:
+		case <-sound:
+		case <-changed:
+			changed = changes()
+			on = there()
 		case <-ctx.Done():
 		}
 	}
@@ -187,6 +210,9 @@ func (v *flvViewer) frame(t *flvTrack) {
 		return
 	}
 	if f.Config != t.config {
+		if !cmaf.Readable(f.Config) { // nor can a decoder's configuration be made of it
+			return
+		}
 		t.config = f.Config
 		v.buf = append(v.buf, flv.Configuration(f.Config, at)...)
 	}
