@@ -3,6 +3,7 @@ package hlsbridge
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,12 +68,12 @@ func (p *period) lasts(length time.Duration, after *period) time.Duration {
 // described is the version of the initialisation segment that a rendition has in a period: that of the first segment with something in it, or the present one's
 // while there is none.
 func (r *rendition) described(p *period) int {
-	for _, s := range append(r.segments[:len(r.segments):len(r.segments)], r.open) {
+	for _, s := range append(slices.Clip(r.segments), r.open) {
 		if s != nil && s.msn >= p.msn && (p.next == 0 || s.msn < p.next) && len(s.parts) > 0 && !s.gap {
 			return s.init
 		}
 	}
-	return len(r.inits) - 1
+	return r.init
 }
 
 // dropPeriods forgets those that ended before a moment.

@@ -34,9 +34,11 @@ type rendition struct {
 	prefix  string // of its addresses: epoch and id
 	ring    *ring.Ring
 	reader  *ring.Reader
-	cfg     *media.Config // of the initialisation segment in force
-	inits   [][]byte
+	cfg     *media.Config   // of the initialisation segment in force
+	init    int             // version of that
+	inits   [][]byte        // by version; nil when no segment has it any more
 	configs []*media.Config // of inits
+	refused *media.Config   // cannot be packaged: the one in force stays
 
 	frame   time.Duration // nominal, of one
 	ticks   int64         // the same on the rendition's clock
@@ -81,24 +83,30 @@ func (r *rendition) shown(f *media.Frame) time.Duration {
 
 // differs reports a frame whose decoder needs another initialisation segment, and returns that.
 func (r *rendition) differs(f *media.Frame) (init []byte, yes bool) {
-	if f.Config == r.cfg {
+	if f.Config == r.cfg || f.Config == r.refused {
 		return nil, false
 	}
 	init, err := cmaf.Init(f.Config)
 	if err != nil {
+		r.refused = f.Config
 		return nil, false
 	}
-	if bytes.Equal(init, r.inits[len(r.inits)-1]) {
+	if bytes.Equal(init, r.inits[r.init]) {
 		r.cfg = f.Config
 		return nil, false
 	}
 	return init, true
 }
 
+// adopt a configuration: under the version that it had, if it was there a while ago.
 func (r *rendition) adopt(cfg *media.Config, init []byte) {
 	r.cfg = cfg
-	r.inits = append(r.inits[:len(r.inits):len(r.inits)], init)
-	r.configs = append(r.configs[:len(r.configs):len(r.configs)], cfg)
+	if r.init = slices.IndexFunc(r.inits, func(b []byte) bool { return bytes.Equal(b, init) }); r.init >= 0 {
+		return
+	}
+	r.init = len(r.inits)
+	r.inits = append(slices.Clip(r.inits), init) // generations keep the old array
+	r.configs = append(slices.Clip(r.configs), cfg)
 }
 
 // add puts a frame into the open part, and closes the part when it is full: its length is known before the next frame comes.
@@ -221,7 +229,7 @@ func (r *rendition) turn(b boundary) {
 		r.edge = 0
 	}
 	r.open = &segment{
-		msn: b.msn, start: start, wall: b.wall + int64(start-b.at), cut: b.cut, gap: b.gap, init: len(r.inits) - 1,
+		msn: b.msn, start: start, wall: b.wall + int64(start-b.at), cut: b.cut, gap: b.gap, init: r.init,
 	}
 	if r.end < start {
 		r.end = start
@@ -291,7 +299,29 @@ func (r *rendition) forget(before uint64) {
 	}
 	if n > 0 {
 		r.segments = append([]*segment(nil), r.segments[n:]...) // generations keep the old array
+		r.forgetInits()
 	}
+}
+
+// forgetInits drops the initialisation segments that no segment has any more.
+func (r *rendition) forgetInits() {
+	if len(r.inits) == 1 {
+		return
+	}
+	used := make([]bool, len(r.inits))
+	used[r.init] = true
+	for _, s := range append(slices.Clip(r.segments), r.open) {
+		if s != nil {
+			used[s.init] = true
+		}
+	}
+	inits, configs := make([][]byte, len(used)), make([]*media.Config, len(used))
+	for i := range used {
+		if used[i] {
+			inits[i], configs[i] = r.inits[i], r.configs[i]
+		}
+	}
+	r.inits, r.configs = inits, configs
 }
 
 // missing is how far a follower may stay behind before silence, or gaps, take its place.

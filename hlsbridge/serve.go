@@ -62,6 +62,10 @@ func (b *Bridge) serveMedia(w http.ResponseWriter, r *http.Request, p *packager,
 			notYet(w)
 			return
 		}
+		if v.inits[f.init] == nil {
+			notFound(w, "no segment needs this initialisation segment any more")
+			return
+		}
 		h["Content-Type"], h["Cache-Control"] = videoMP4, forever
 		writeBodies(w, r, [][]byte{v.inits[f.init]})
 		return
