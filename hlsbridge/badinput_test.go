@@ -84,6 +84,9 @@ type shot struct {
 	sound    func(at time.Duration) bool                // is there
 	frames   [][]byte                                   // of it, in turn; nil: silence
 	asc      []byte                                     // of the sound; nil: no track
+	clock    func(at time.Duration) time.Duration       // what the sound says instead of at
+	length   time.Duration                              // of sound without pictures
+	held     func(at time.Duration) bool                // the packager gets no processor
 	each     func(g *generation)                        // is called with all that is published
 	check    func(t *testing.T, seen *seen)             // what else must be
 }
@@ -119,7 +122,12 @@ func (c *shot) play(t *testing.T) *seen {
 	cfg := Config{SFU: house}
 	cfg.defaults()
 	st := house.Declare("cam", sfu.Spec{Public: true})
-	tracks := []sfu.TrackSpec{{Config: media.Config{Codec: c.pictures.codec, ClockRate: 90000}}}
+	var tracks []sfu.TrackSpec
+	if c.pictures == nil {
+		c.pictures = &pictures{}
+	} else {
+		tracks = append(tracks, sfu.TrackSpec{Config: media.Config{Codec: c.pictures.codec, ClockRate: 90000}})
+	}
 	if c.asc != nil {
 		tracks = append(tracks, sfu.TrackSpec{Config: media.Config{Codec: media.AAC, ClockRate: 48000, Channels: int(c.asc[1] >> 3 & 15), ASC: c.asc}})
 	}
@@ -134,7 +142,7 @@ func (c *shot) play(t *testing.T) *seen {
 	if c.when == nil {
 		c.when = func(i int) time.Duration { return time.Duration(i) * frame }
 	}
-	end := c.when(len(c.pictures.units))
+	end := max(c.length, c.when(len(c.pictures.units)))
 	var e *epoch
 	var layers []*sfu.Layer
 	last, sounds := time.Duration(0), int64(0)
@@ -154,7 +162,11 @@ func (c *shot) play(t *testing.T) *seen {
 		}
 		for ; c.asc != nil && time.Duration(sounds)*time.Second/48000 <= step; sounds += 1024 {
 			if at := time.Duration(sounds) * time.Second / 48000; c.sound == nil || c.sound(at) {
-				require.NoError(t, writers[1].Write(sfu.Unit{Parts: [][]byte{c.frame(sounds / 1024)}, PTS: sounds, Arrival: began.Add(at)}))
+				said := at
+				if c.clock != nil {
+					said = c.clock(at)
+				}
+				require.NoError(t, writers[len(writers)-1].Write(sfu.Unit{Parts: [][]byte{c.frame(sounds / 1024)}, PTS: sounds + int64(said-at)*48/1e6, Arrival: began.Add(at)}))
 			}
 		}
 		now := began.Add(step)
@@ -165,6 +177,9 @@ func (c *shot) play(t *testing.T) *seen {
 			if e = p.open(layers, now); e == nil {
 				continue
 			}
+		}
+		if c.held != nil && c.held(step) {
+			continue
 		}
 		e.advance(now)
 		if !e.changed() || !e.long() {
@@ -180,7 +195,7 @@ func (c *shot) play(t *testing.T) *seen {
 			c.each(g)
 		}
 	}
-	require.NotEmpty(t, s.lists["v0"], "nothing was published")
+	require.NotNil(t, s.newest, "nothing was published")
 	s.longest = max(s.longest, end-last)
 	require.Empty(t, e.boundaries[min(3, len(e.boundaries)):], "no follower is left behind")
 	return s
@@ -269,6 +284,7 @@ func (r *reading) part(t *testing.T, v *view, s *segment, p *part) {
 	require.NoError(t, err)
 	for _, x := range samples {
 		require.Positive(t, x.Dur)
+		require.Less(t, x.Dur, uint32(10*90000))
 		at += uint64(x.Dur)
 	}
 	k.file, k.samples, k.end = append(k.file, p.body...), k.samples+len(samples), at
@@ -277,6 +293,7 @@ func (r *reading) part(t *testing.T, v *view, s *segment, p *part) {
 // Whatever a camera does: players get what the specification asks for, FFmpeg decodes every part, and something new comes before they give up.
 func TestBadInput(t *testing.T) {
 	usual := encode(t, media.H264, 400, 25, "160x90", "keyint=50:min-keyint=50:bframes=0") // fails here when there is no FFmpeg
+	sizes := encode(t, media.H264, 50, 25, "176x144", "keyint=50:bframes=0").then(&pictures{units: usual.units[:50], key: usual.key[:50]})
 	stereo := []byte{0x11, 0x90}
 	between := func(from, to int) func(int) bool { return func(i int) bool { return i >= from && i < to } }
 	from := func(n int, by time.Duration) func(int, time.Duration) time.Duration {
@@ -324,12 +341,19 @@ func TestBadInput(t *testing.T) {
 		"declared sound never comes":     {pictures: usual, fps: 25, asc: stereo, sound: func(time.Duration) bool { return false }, check: noGaps},
 		"sound stops":                    {pictures: usual, fps: 25, asc: stereo, sound: func(at time.Duration) bool { return at < 7*time.Second }, check: noGaps},
 		"sound comes and goes":           {pictures: usual, fps: 25, asc: stereo, sound: func(at time.Duration) bool { return at/(1700*time.Millisecond)%2 == 0 }, check: noGaps},
+		"sound's clock back a little":    {pictures: usual, fps: 25, asc: stereo, clock: func(at time.Duration) time.Duration { return at - at/(7*time.Second)*500*time.Millisecond }, check: noGaps},
+		"nothing but sound":              {length: 16 * time.Second, fps: 25, asc: stereo},
+		"nothing but sound, clock back":  {length: 16 * time.Second, fps: 25, asc: stereo, clock: func(at time.Duration) time.Duration { return at - at/(7*time.Second)*500*time.Millisecond }},
 		"surround sound stops":           {pictures: usual, fps: 25, asc: []byte{0x11, 0xb0}, frames: surround(t), sound: func(at time.Duration) bool { return at < 7*time.Second || at > 12*time.Second }},
 		"another size": {pictures: usual.then(encode(t, media.H264, 200, 25, "176x144", "keyint=50:min-keyint=50:bframes=0")), fps: 25, asc: stereo,
 			check: func(t *testing.T, s *seen) {
 				require.Equal(t, 1, s.cuts)
 				require.Contains(t, s.index, "RESOLUTION=176x144")
 			}},
+		"one size and another": {pictures: usual.then(sizes).then(sizes).then(sizes), fps: 25, check: func(t *testing.T, s *seen) {
+			require.Equal(t, 6, s.cuts)
+			require.Len(t, s.newest.views[0].inits, 2, "an encoder's two configurations")
+		}},
 		"another size for a moment": {pictures: usual.then(encode(t, media.H264, 7, 25, "176x144", "keyint=50:bframes=0")).then(usual), fps: 25, asc: stereo,
 			check: func(t *testing.T, s *seen) { require.Equal(t, 2, s.cuts) }},
 	} {

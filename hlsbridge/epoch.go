@@ -76,32 +76,6 @@ func (e *epoch) advance(now time.Time) {
 	e.trim()
 }
 
-// Rungs of a ladder come later than the source, by what their encoder needs: the source waits for them, so that all are published together. It does
-// not wait for a rung that is later than rungLate, or has sent nothing for rungDead.
-const (
-	rungLate = time.Second
-	rungDead = 2 * time.Second
-)
-
-// reached reports whether the rungs have come as far as a frame of the leading rendition.
-func (e *epoch) reached(f *media.Frame) bool {
-	lead := e.lead()
-	newest := lead.shown(f)
-	if l := lead.ring.Latest(); l != nil {
-		newest = lead.shown(l)
-	}
-	for _, r := range e.renditions[1:] {
-		if r.sound() || newest-lead.shown(f) > rungLate {
-			continue
-		}
-		last := r.ring.Latest()
-		if last != nil && r.shown(last)+r.frame/2 < lead.shown(f) && newest-r.shown(last) < rungDead {
-			return false
-		}
-	}
-	return true
-}
-
 // missed is how much of a gap is due and not listed yet.
 func (e *epoch) missed(now time.Time) time.Duration {
 	present := e.lead().shown(e.last) + now.Sub(e.seen)
@@ -118,16 +92,19 @@ func (e *epoch) take(f *media.Frame) bool {
 	case f.Keyframe && (e.away || e.needKey) && at < r.end:
 		e.needKey = true // too late: its place is taken by a gap
 		return false
+	case r.sound() && at+r.frame/2 < r.end: // a clock went back: its place is taken
+		return false
 	case r.reader.Skipped() > 0: // this goroutine did not run for a GOP; the next keyframe is a new start
 		r.reader = r.ring.ReadFrom(f.Number + 1)
 		e.needKey = !f.Keyframe
-		if e.needKey {
-			return false
-		}
-	case !e.away && r.open != nil && e.hole(f) > longestHole:
+	}
+	if !e.away && r.open != nil && e.hole(f) > e.longestHole() {
 		if e.leave(); !f.Keyframe {
 			return false
 		}
+	}
+	if e.needKey && !f.Keyframe {
+		return false
 	}
 	if f.Keyframe {
 		e.atKeyframe(f, at)
@@ -143,7 +120,7 @@ func (e *epoch) take(f *media.Frame) bool {
 }
 
 // longestHole that the picture before it is held over, when a camera leaves pictures out or sets its clock. A longer one is a gap.
-const longestHole = awayAfter
+func (e *epoch) longestHole() time.Duration { return e.plan.patience(awayAfter) }
 
 // hole is what is missing before a frame.
 func (e *epoch) hole(f *media.Frame) time.Duration {
@@ -253,102 +230,6 @@ func (e *epoch) lengthenGap(to time.Duration) {
 			return
 		}
 		e.beginGap()
-	}
-}
-
-// follow brings another rendition as far as the leading one.
-func (e *epoch) follow(r *rendition) {
-	horizon := timeline.Duration(e.lastDTS(), e.lead().cfg.ClockRate)
-	for {
-		b := e.after(r)
-		f := r.peek(horizon)
-		hurry := b != nil && (b.gap || r.open == nil || r.open.gap || r.absent && b.at+missing < horizon)
-		switch {
-		case b != nil && (f == nil && hurry || f != nil && r.shown(f)+r.frame/2 >= b.at):
-			e.turn(r, *b)
-			r.absent = !r.fills() && (f == nil || !f.Keyframe || r.shown(f)-r.frame/2 >= b.at)
-			continue
-		case f == nil && r.lost(horizon):
-			r.leave()
-			continue
-		case f == nil:
-			e.followGap(r, b, horizon)
-			return
-		}
-		init, differs := r.differs(f)
-		switch {
-		case r.absent && b == nil && r.shown(f) >= horizon: // it may begin the next segment
-			e.followGap(r, b, horizon)
-			return
-		case r.open == nil || r.open.gap || r.absent || r.shown(f)+r.frame/2 < r.end:
-			r.take(f) // before everything, or its place is taken
-			if differs {
-				r.adopt(f.Config, init)
-				e.recut = e.recut || r.open != nil
-			}
-		case differs:
-			r.take(f) // silence, or the last picture, until a discontinuity is allowed
-			e.recut = true
-		case b == nil && r.shown(f) >= horizon:
-			return
-		default:
-			r.take(f)
-			r.add(f)
-		}
-	}
-}
-
-func (e *epoch) lastDTS() int64 {
-	if e.last == nil {
-		return 0
-	}
-	return e.last.DTS
-}
-
-// turn ends a follower's segment at a boundary. After a discontinuity its own new configuration counts.
-func (e *epoch) turn(r *rendition, b boundary) {
-	if r.open != nil {
-		r.complete(b.at)
-	}
-	if f := r.ring.Latest(); f != nil && b.cut {
-		if init, differs := r.differs(f); differs {
-			r.adopt(f.Config, init)
-		}
-	}
-	r.turn(b)
-}
-
-// followGap lists a follower's gaps as far as the leading rendition's reach, or as far as its own frames are missing.
-func (e *epoch) followGap(r *rendition, b *boundary, horizon time.Duration) {
-	switch {
-	case r.open == nil:
-	case r.open.gap && r.open.msn == e.msn:
-		r.fillGap(e.lead().end, false)
-	case r.absent && b == nil:
-		r.fillGap(horizon-missing/2, false)
-	case r.absent:
-		r.fillGap(b.at, false)
-	}
-}
-
-// after returns the boundary that a follower comes to next.
-func (e *epoch) after(r *rendition) *boundary {
-	for i := range e.boundaries {
-		if b := &e.boundaries[i]; r.open == nil || b.msn > r.open.msn {
-			return b
-		}
-	}
-	return nil
-}
-
-func (e *epoch) dropBoundaries() {
-	for len(e.boundaries) > 0 {
-		for _, r := range e.renditions[1:] {
-			if r.open == nil || r.open.msn < e.boundaries[0].msn {
-				return
-			}
-		}
-		e.boundaries = e.boundaries[1:]
 	}
 }
 

@@ -128,7 +128,14 @@ type source struct {
 
 func (s *studio) connect(name string, audio bool) *source {
 	s.t.Helper()
-	c := loadClip(s.t, name)
+	src := s.show(loadClip(s.t, name), audio)
+	src.bframes = name == "bframes"
+	return src
+}
+
+// show connects a source of a clip's pictures.
+func (s *studio) show(c *clip, audio bool) *source {
+	s.t.Helper()
 	o := sfu.SessionOptions{Pushed: true, Takeover: true, Name: "test", Tracks: []sfu.TrackSpec{
 		{Config: media.Config{Codec: media.H264, ClockRate: 90000, SPS: c.sps, PPS: c.pps}},
 		{Config: media.Config{Codec: media.AAC, ClockRate: 48000, Channels: 2, ASC: []byte{0x11, 0x90}}},
@@ -138,7 +145,7 @@ func (s *studio) connect(name string, audio bool) *source {
 	}
 	session, writers, err := s.stream.Begin(o)
 	require.NoError(s.t, err)
-	return &source{studio: s, clip: c, bframes: name == "bframes", session: session, writers: writers, began: time.Now()}
+	return &source{studio: s, clip: c, session: session, writers: writers, began: time.Now()}
 }
 
 // send writes the next n pictures, and the sound beside them, as if they arrived on time.
@@ -147,9 +154,10 @@ func (s *source) send(n int) {
 	for range n {
 		i := s.sent
 		at := s.began.Add(time.Duration(i) * 40 * time.Millisecond)
-		loop := int64(i / 200 * 200)
-		pts := (loop + s.clip.position(i%200, s.bframes)) * 3600
-		require.NoError(s.studio.t, s.writers[0].Write(sfu.Unit{Parts: s.clip.units[i%200], PTS: pts, Arrival: at}))
+		n := len(s.clip.units)
+		loop := int64(i / n * n)
+		pts := (loop + s.clip.position(i%n, s.bframes)) * 3600
+		require.NoError(s.studio.t, s.writers[0].Write(sfu.Unit{Parts: s.clip.units[i%n], PTS: pts, Arrival: at}))
 		if len(s.writers) > 1 {
 			for a := int64(i) * 1920; a < int64(i+1)*1920; a++ {
 				if a%1024 == 0 {

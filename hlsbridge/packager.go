@@ -27,11 +27,12 @@ type packager struct {
 	waits waits
 
 	numbers *numbers
-	past    past // of the stream; run alone touches it
+	past    past                     // of the stream; run alone touches it, and the next
+	refused map[string]*media.Config // by rendition: the last one that could not be packaged, which was said
 }
 
 func newPackager(cfg *Config, st *sfu.Stream, n *numbers) *packager {
-	p := &packager{cfg: cfg, stream: st, log: cfg.Log.With("stream", st.Name), ready: make(chan struct{}), numbers: n, crowd: newAudience(), waits: waits{crowds: map[moment][]*waiter{}}}
+	p := &packager{cfg: cfg, stream: st, log: cfg.Log.With("stream", st.Name), ready: make(chan struct{}), numbers: n, refused: map[string]*media.Config{}, crowd: newAudience(), waits: waits{crowds: map[moment][]*waiter{}}}
 	p.asked.Store(time.Now().UnixNano())
 	return p
 }
@@ -194,19 +195,23 @@ func (p *packager) open(layers []*sfu.Layer, now time.Time) *epoch {
 	}
 	key, ok := lead.Keyframe()
 	first, newest := lead.At(key), lead.Latest()
-	if !ok || first == nil || newest == nil || now.Sub(time.Unix(0, newest.Server)) > p.cfg.away {
+	if !ok || first == nil || newest == nil || now.Sub(time.Unix(0, newest.Server)) > plan.patience(p.cfg.away) {
 		return nil // a source that is away shows the past: no playlist begins with it
 	}
 	plan = plan.after(p.past.plan())
-	e := &epoch{name: epochName(now), plan: plan, window: plan.window(p.cfg.Window), patience: p.cfg.away, render: newRenderer(), seen: now}
+	e := &epoch{name: epochName(now), plan: plan, window: plan.window(p.cfg.Window), patience: plan.patience(p.cfg.away), render: newRenderer(), seen: now}
 	for i, l := range layers {
 		cfg := l.Config()
 		if i == 0 {
 			cfg = first.Config
 		}
-		r, err := newRendition(e.name, renditionID(l, i), l.Ring(), cfg)
+		id := renditionID(l, i)
+		r, err := newRendition(e.name, id, l.Ring(), cfg)
 		if err != nil {
-			p.log.Warn("hls: track left out", "track", l.Codec, "error", err)
+			if p.refused[id] != cfg {
+				p.refused[id] = cfg
+				p.log.Warn("hls: track left out", "track", l.Codec, "error", err)
+			}
 			if i == 0 {
 				return nil
 			}

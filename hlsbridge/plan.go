@@ -87,7 +87,7 @@ func newPlan(frame, gop, ceiling, segment time.Duration) *plan {
 	if gop > 0 {
 		k := math.Ceil(float64(segment-frame/2) / float64(gop))
 		p.length = time.Duration(max(1, k)) * gop
-		p.target = max(int(math.Ceil((p.length - frame).Seconds())), int(math.Ceil(segment.Seconds())), 1)
+		p.target = max(int(math.Ceil((p.length - min(frame, spare)).Seconds())), int(math.Ceil(segment.Seconds())), 1)
 	}
 	p.independent = gop > 0 && p.target <= longestTarget
 	p.target = min(p.target, longestTarget)
@@ -129,8 +129,19 @@ func (p *plan) after(before *plan) *plan {
 
 func (p *plan) targetDuration() time.Duration { return time.Duration(p.target) * time.Second }
 
-// longest a segment may last: EXTINF, rounded, is at most the target (section 4.4.3.1).
-func (p *plan) longest() time.Duration { return p.targetDuration() + 490*time.Millisecond }
+// soundFrame is the longest of AAC: 1024 samples, 7,350 a second. A segment of sound ends up to a half of one after the pictures', and may begin as much before.
+const soundFrame = 140 * time.Millisecond
+
+// longest that a segment of the leading rendition may last: EXTINF, rounded, is at most the target (section 4.4.3.1), also that of the sound beside it.
+func (p *plan) longest() time.Duration {
+	return p.targetDuration() + 490*time.Millisecond - soundFrame
+}
+
+// spare is how much longer than the target GOPs may be, at most a picture: longest allows for that, and for a jitter of the next one's beginning.
+const spare = 200 * time.Millisecond
+
+// patience with a source of whose pictures none comes: a multiple of what lies between two of them, if they are slow.
+func (p *plan) patience(usual time.Duration) time.Duration { return max(usual, 3*p.frame) }
 
 // holdBack of the part that a player shows from the playlist's end: three, as Apple's profile demands.
 func (p *plan) holdBack(parts []time.Duration) time.Duration { return 3 * slices.Max(parts) }
