@@ -59,8 +59,13 @@ func TestLadder(t *testing.T) {
 		checkPlaylist(t, list)
 		require.Contains(t, list, fmt.Sprintf("/%s/%d.m4s", v, open))
 	}
+	src.send(3) // as many as a part has: 221 were sent, and the segment's first 21 fill seven parts
+	s.settled("v0", fmt.Sprintf("_HLS_msn=%d&_HLS_part=7", open+1))
+	for _, v := range s.bridge.packager(s.stream).gen.Load().views[:3] {
+		require.Equal(t, [2]int{int(open + 1), 7}, [2]int{int(v.lastMSN), v.lastPart}, "%s is published with the source's", v.id)
+	}
 	c.lost.Store(1)
-	src.send(100)
+	src.send(97)
 	list := s.settled("v1", fmt.Sprintf("_HLS_msn=%d&_HLS_part=15", open+1))
 	checkPlaylist(t, list)
 	require.Contains(t, list, "GAP=YES")
