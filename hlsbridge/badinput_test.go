@@ -315,8 +315,10 @@ func TestBadInput(t *testing.T) {
 		"GOP of no length":   {pictures: encode(t, media.H264, 620, 25, "160x90", "keyint=600:min-keyint=1:bframes=0", 30, 41, 140, 300, 305, 310, 480), fps: 25, check: noGaps},
 		"one keyframe":       {pictures: encode(t, media.H264, 600, 25, "160x90", "keyint=2000:bframes=0"), fps: 25, asc: stereo, check: noGaps},
 		"only keyframes":     {pictures: encode(t, media.H264, 300, 25, "160x90", "keyint=1:bframes=0"), fps: 25, check: noGaps},
-		"B-frames": {pictures: encode(t, media.H264, 400, 25, "160x90", "keyint=50:min-keyint=50:bframes=2:b-adapt=0:b-pyramid=0:open-gop=0"), fps: 25, asc: stereo,
-			order: func(i int) int { return int((&clip{}).position(i%50, true)) + i/50*50 }, check: noGaps},
+		"B-frames": {
+			pictures: encode(t, media.H264, 400, 25, "160x90", "keyint=50:min-keyint=50:bframes=2:b-adapt=0:b-pyramid=0:open-gop=0"), fps: 25, asc: stereo,
+			order: func(i int) int { return int((&clip{}).position(i%50, true)) + i/50*50 }, check: noGaps,
+		},
 		"five a second":             {pictures: encode(t, media.H264, 120, 5, "160x90", "keyint=10:min-keyint=10:bframes=0"), fps: 5, asc: stereo, check: noGaps},
 		"sixty a second":            {pictures: encode(t, media.H264, 700, 60, "160x90", "keyint=90:min-keyint=90:bframes=0"), fps: 60, check: noGaps},
 		"H.265":                     {pictures: encode(t, media.H265, 300, 25, "160x90", "keyint=50:min-keyint=50:bframes=0"), fps: 25, asc: stereo, drop: between(190, 200), check: noGaps},
@@ -345,17 +347,21 @@ func TestBadInput(t *testing.T) {
 		"nothing but sound":              {length: 16 * time.Second, fps: 25, asc: stereo},
 		"nothing but sound, clock back":  {length: 16 * time.Second, fps: 25, asc: stereo, clock: func(at time.Duration) time.Duration { return at - at/(7*time.Second)*500*time.Millisecond }},
 		"surround sound stops":           {pictures: usual, fps: 25, asc: []byte{0x11, 0xb0}, frames: surround(t), sound: func(at time.Duration) bool { return at < 7*time.Second || at > 12*time.Second }},
-		"another size": {pictures: usual.then(encode(t, media.H264, 200, 25, "176x144", "keyint=50:min-keyint=50:bframes=0")), fps: 25, asc: stereo,
+		"another size": {
+			pictures: usual.then(encode(t, media.H264, 200, 25, "176x144", "keyint=50:min-keyint=50:bframes=0")), fps: 25, asc: stereo,
 			check: func(t *testing.T, s *seen) {
 				require.Equal(t, 1, s.cuts)
 				require.Contains(t, s.index, "RESOLUTION=176x144")
-			}},
+			},
+		},
 		"one size and another": {pictures: usual.then(sizes).then(sizes).then(sizes), fps: 25, check: func(t *testing.T, s *seen) {
 			require.Equal(t, 6, s.cuts)
 			require.Len(t, s.newest.views[0].inits, 2, "an encoder's two configurations")
 		}},
-		"another size for a moment": {pictures: usual.then(encode(t, media.H264, 7, 25, "176x144", "keyint=50:bframes=0")).then(usual), fps: 25, asc: stereo,
-			check: func(t *testing.T, s *seen) { require.Equal(t, 2, s.cuts) }},
+		"another size for a moment": {
+			pictures: usual.then(encode(t, media.H264, 7, 25, "176x144", "keyint=50:bframes=0")).then(usual), fps: 25, asc: stereo,
+			check: func(t *testing.T, s *seen) { require.Equal(t, 2, s.cuts) },
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

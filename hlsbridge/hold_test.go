@@ -2,14 +2,12 @@ package hlsbridge
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"watershed/hlsbridge/conform"
-	"watershed/sfu"
 	"watershed/sfu/media"
 )
 
@@ -69,25 +67,5 @@ func TestSoundFitsTheTarget(t *testing.T) {
 			p := newPlan(frame, gop, 350*time.Millisecond, 2*time.Second)
 			require.LessOrEqual(t, p.length+100*time.Millisecond, p.longest(), "GOP %v of %v", gop, frame)
 		}
-	}
-}
-
-// A rung that is there stays where a segment begins without a keyframe of the source's, which no encoder answers with one.
-func TestRungsOfALongGOP(t *testing.T) {
-	s := newStudioWith(t, &copier{}, nil)
-	s.lag = 5 * time.Second / 4
-	s.sfu.Declare("cam", sfu.Spec{Public: true, Ladder: []string{"240p"}})
-	p := encode(t, media.H264, 280, 25, "640x360", "keyint=2000:bframes=0") // longer than the longest target
-	src := s.show(&clip{units: p.units, key: p.key}, false)
-	src.send(300)
-	r := s.fetch("v0.m3u8")
-	require.Equal(t, 200, r.StatusCode, r.body)
-	msn, _ := sequences(t, r.body)
-	src.send(530)
-	for _, v := range []string{"v0", "v1"} {
-		list := s.settled(v, fmt.Sprintf("_HLS_msn=%d&_HLS_part=1", msn+2))
-		require.Equal(t, gapsAhead, strings.Count(list, "#EXT-X-GAP"), list)
-		require.NotContains(t, list, "GAP=YES", v)
-		checkPlaylist(t, list)
 	}
 }

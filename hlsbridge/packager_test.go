@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"watershed/sfu"
+	"watershed/sfu/media"
 )
 
 // ear is a log that counts how often a thing is said, and may break down at another.
@@ -43,4 +46,25 @@ func TestAPackagerFailsAlone(t *testing.T) {
 	require.Eventually(t, func() bool { return failed.Load() == 1 }, 10*time.Second, time.Millisecond)
 	require.Nil(t, p.gen.Load())
 	require.Same(t, p, s.bridge.packager(s.stream), "and is not tried again at once")
+}
+
+// A track that cannot be packaged is said so once, not with every frame.
+func TestATrackLeftOutIsSaidOnce(t *testing.T) {
+	said := &atomic.Int32{}
+	s := newStudio(t, nil)
+	_, writers, err := s.stream.Begin(sfu.SessionOptions{Pushed: true, Name: "test", Tracks: []sfu.TrackSpec{{Config: media.Config{Codec: media.AAC, ClockRate: 48000, Channels: 2}}}})
+	require.NoError(t, err)
+	began := time.Now()
+	for i := range int64(100) {
+		require.NoError(t, writers[0].Write(sfu.Unit{Parts: [][]byte{{1}}, PTS: i * 1024, Arrival: began.Add(time.Duration(i) * 1024 * time.Second / 48000)}))
+	}
+	cfg := s.bridge.cfg
+	cfg.Log = slog.New(ear{slog.DiscardHandler, "hls: track left out", said, ""})
+	p := newPackager(&cfg, s.stream, s.bridge.numbers)
+	layers, _ := pick(s.stream)
+	require.Len(t, layers, 1)
+	for range 10 {
+		require.Nil(t, p.open(layers, began.Add(2*time.Second)))
+	}
+	require.EqualValues(t, 1, said.Load())
 }
