@@ -212,9 +212,9 @@ type gate struct {
 
 func (g *gate) wait() {
 	g.waiting.Add(1)
+	defer g.waiting.Add(-1)
 	g.hangs.RLock()
-	g.hangs.RUnlock() //nolint:staticcheck // it is a gate
-	g.waiting.Add(-1)
+	defer g.hangs.RUnlock()
 }
 
 // hang until release is called, or the test fails.

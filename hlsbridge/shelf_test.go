@@ -87,7 +87,7 @@ func TestNodeDoesNotPruneAtOnce(t *testing.T) {
 		time.Sleep(pruneEvery - 1)
 		synctest.Wait()
 		require.Equal(t, 1, shelved(t, b))
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		synctest.Wait()
 		require.Zero(t, shelved(t, b))
 		b.stop()
