@@ -4,7 +4,7 @@
  * replaced meanwhile: Chromium then shows nothing until the next keyframe. So here a change is made between segments only, and a request is given up only
  * when it hangs. What is not loaded by parts (far from the live edge) is left to hls.js.
  */
-import Hls, { type Events, type Fragment, type FragLoadedData, type FragLoadingData, type Part } from 'hls.js';
+import Hls, { type BufferAppendingData, type Events, type Fragment, type FragLoadedData, type FragLoadingData, type Part } from 'hls.js';
 
 /** How much of the network a rung may take: parts of one rung differ in size, and what is left is what a dip may cost. Less to go up than to stay. */
 const stay = 0.65;
@@ -44,6 +44,14 @@ export class Bandwidth {
   }
 }
 
+/**
+ * Puts media two microseconds later than they say. The browser's times are whole microseconds and hls.js's are sums of fractions: where a segment ended a trillionth
+ * of a second before hls.js has the next begin, it looked for more of the one that was complete, for three target durations.
+ */
+function later(_: Events.BUFFER_APPENDING, data: BufferAppendingData): void {
+  if (data.offset !== undefined) data.offset += 2e-6;
+}
+
 /** A part on its way for so long, in ms, hangs: the network has collapsed. */
 const hanging = 1000;
 
@@ -54,8 +62,15 @@ export class Steady extends Hls.DefaultConfig.abrController {
   #chosen = -1; // after it
   #watch: ReturnType<typeof setTimeout> | undefined;
 
+  /** hls.js makes this controller before the one that appends, so what it listens to comes here first. */
+  constructor(hls: Hls) {
+    super(hls);
+    hls.on(Hls.Events.BUFFER_APPENDING, later);
+  }
+
   override destroy(): void {
     clearTimeout(this.#watch);
+    this.hls.off(Hls.Events.BUFFER_APPENDING, later);
     super.destroy();
   }
 
