@@ -224,7 +224,6 @@ func surround(t *testing.T) (frames [][]byte) {
 type reading struct {
 	seen *seen
 	next map[string]cursor
-	init map[string]int
 }
 
 func (r *reading) take(t *testing.T, g *generation) {
